@@ -1,0 +1,21 @@
+"""What `keras.ops` lacks, in one small file per backend.
+
+`read(x)`: the values of `x` as a NumPy array if they can be had now without waiting for a device, else None.
+`fail_unless(ok, values, message, culprits)`: `values`, after a runtime error if `ok` is False and the running program
+can raise one at no cost; elsewhere just `values`.
+"""
+
+import importlib
+
+import keras
+
+try:
+    _backend = importlib.import_module(f"{__name__}.{keras.backend.backend()}")
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"keras_xent runs on the Keras backends tensorflow, jax and torch; this process uses {keras.backend.backend()!r}. "
+        "Set the environment variable KERAS_BACKEND to one of the three before Keras is imported."
+    ) from error
+
+read = _backend.read
+fail_unless = _backend.fail_unless

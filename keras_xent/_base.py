@@ -1,0 +1,182 @@
+"""What every loss of this package does around its own arithmetic.
+
+In order: dtypes, shapes, which positions count, the per-example losses (`call`), weights, mask, reduction.
+"""
+
+import keras
+from keras import ops
+
+from . import _backend, _checks
+
+PACKAGE = "keras_xent"
+register = keras.saving.register_keras_serializable(package=PACKAGE)
+
+
+def widened(dtype):
+    """The dtype to compute in: half precision is summed in float32."""
+    return "float32" if dtype in _checks.HALF_PRECISION else dtype
+
+
+# The smallest normal number of each dtype: it bounds the slope of the logarithm of a vanishing probability, and the
+# gradient has to fit the dtype of the predictions, not that of the computation.
+SMALLEST_NORMAL = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
+
+
+def evaluate(per_example, y_true, y_pred, options):
+    """A loss as a function: one loss per example, in the dtype of `y_pred`."""
+    y_pred = _checks.float_tensor("y_pred", y_pred)
+    dtype = keras.backend.standardize_dtype(y_pred.dtype)
+    return ops.cast(per_example(y_true, y_pred, options, widened(dtype)), dtype)
+
+
+class StepwiseLoss(keras.losses.Loss):
+    """The base of all losses here. A loss states what it computes in four places.
+
+    `_per_example(y_true, y_pred, options, dtype)`: the losses, in `dtype`.
+    `_match(y_true, y_pred)`: both as tensors whose shapes have been found to fit.
+    `_reduced_axes(y_pred)`: the axes of `y_pred` that its losses no longer have.
+    `_counted(y_true, y_pred)`: the positions that `call` evaluates, the others being 0; None: all.
+    """
+
+    _per_example = None
+
+    def _configure(self, name, reduction, dtype, options):
+        """Stands in for `__init__`: Keras's own classes of these names each have another one."""
+        dtype = keras.dtype_policies.get(dtype or keras.config.floatx())
+        keras.losses.Loss.__init__(self, name=name, reduction=reduction, dtype=dtype)
+        self._policy_name = dtype.name
+        self._options = options
+        for option, value in options.items():
+            setattr(self, option, value)
+
+    def get_config(self):
+        """All arguments, as `from_config`, `keras.losses.serialize` and a saved model need them."""
+        return {"name": self.name, "reduction": self.reduction, "dtype": self._policy_name, **self._options}
+
+    @classmethod
+    def from_config(cls, config):
+        """The loss that `get_config` describes."""
+        return cls(**config)
+
+    def __repr__(self):
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+    def call(self, y_true, y_pred):
+        """One loss per example, neither weighed nor reduced."""
+        y_pred = _checks.float_tensor("y_pred", y_pred)
+        return type(self)._per_example(*self._match(y_true, y_pred), self._options, widened(self.dtype))
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The weighed and reduced loss.
+
+        Args:
+            y_true: The targets.
+            y_pred: The predictions.
+            sample_weight: None, a number, or weights that align with the leading axes of the per-example losses. A weight
+                of 0 removes a loss, whatever it is; it stays in the denominator of `"sum_over_batch_size"`.
+
+        Returns:
+            The loss in nats, in the dtype of the loss object: a scalar, or one loss per example without reduction.
+        """
+        with keras.name_scope(self.name):
+            mask = _keras_mask(y_pred)
+            y_true, y_pred = self._match(y_true, _checks.float_tensor("y_pred", y_pred))
+            axes = self._reduced_axes(y_pred)
+            shape = tuple(size for axis, size in enumerate(y_pred.shape) if axis not in axes)
+            counts, kept = self._counted(y_true, y_pred), None
+            if mask is not None:
+                kept = _checks.leading_axes("mask", mask, shape)
+                counts = _both(counts, kept)
+            weights = None
+            if sample_weight is not None:
+                weights = _checks.float_tensor("sample_weight", sample_weight, widened(self.dtype))
+                weights = _checks.leading_axes("sample_weight", weights, shape)
+            unweighed = _zeros_of(weights)
+            if unweighed is not None:
+                unusable = ops.logical_and(unweighed, self._unusable(y_true, y_pred, axes))
+                kept = _both(kept, ops.logical_not(unusable))
+            if kept is not None:
+                y_true, y_pred = self._blank(y_true, kept, axes), blank(y_pred, kept, axes)
+
+            losses = self.call(y_true, y_pred)
+
+            if kept is not None:
+                losses = ops.where(kept, losses, 0.0)
+            if unweighed is not None:  # finite predictions can have an infinite loss
+                removed = ops.logical_and(unweighed, ops.logical_not(ops.isfinite(losses)))
+                losses = ops.where(removed, 0.0, losses)
+            return self._reduce(losses, weights, counts)
+
+    def _reduce(self, losses, weights, counts):
+        """Keras's reduction over the losses that count, cast to the dtype of the loss object at the very end."""
+        if counts is not None:
+            # With Σ w l / N in mind Keras gives the N' losses that count the weight N / N' and the others 0.
+            share = ops.cast(counts, losses.dtype)
+            if self.reduction in ("mean", "sum_over_batch_size"):
+                total = ops.cast(ops.size(counts), losses.dtype)
+                counted = ops.cast(ops.sum(ops.cast(counts, "int32")), losses.dtype)
+                share = share * ops.divide_no_nan(total, counted)
+            weights = share if weights is None else weights * share
+        reduction = _KerasReduction(reduction=self.reduction, dtype=widened(self.dtype))
+        return ops.cast(reduction(losses, losses, sample_weight=weights), self.dtype)
+
+    def _counted(self, y_true, y_pred):
+        del y_true, y_pred
+
+    def _unusable(self, y_true, y_pred, axes):
+        """Where a prediction or target is not finite, so that a weight of 0 alone would not remove it."""
+        finite = ops.logical_and(finite_rows(y_pred, axes), finite_rows(y_true, axes))
+        return ops.logical_not(finite)
+
+    def _blank(self, y_true, kept, axes):
+        return blank(y_true, kept, axes)
+
+
+def blank(values, kept, axes):
+    """1 wherever a position does not count, so that nothing of it reaches the loss or its gradient.
+
+    1 is a valid class id (there are two classes or more), a valid probability, target and logit.
+    """
+    for axis in sorted(axes):
+        kept = ops.expand_dims(kept, axis) if len(kept.shape) else kept
+    return ops.where(kept, values, ops.ones_like(values))
+
+
+def _both(one, other):
+    """The conjunction of two masks, the first of which may be None."""
+    return other if one is None else ops.logical_and(one, other)
+
+
+def finite_rows(values, axes):
+    return ops.isfinite(ops.sum(values, axis=tuple(axes)) if axes else values)
+
+
+def _zeros_of(weights):
+    """Where weights are 0; None where it can be seen that none is."""
+    if weights is None:
+        return None
+    known = _backend.read(weights)
+    return weights == 0 if known is None or (known == 0).any() else None
+
+
+class _KerasReduction(keras.losses.Loss):
+    """Keras's masks, reductions and scaling for replicas, applied to losses that are there already."""
+
+    def call(self, y_true, y_pred):
+        del y_pred
+        return y_true
+
+
+def _keras_mask(y_pred):
+    """The mask that Keras carries with `y_pred`, or None.
+
+    Only `keras.losses.Loss` can read it on every backend (JAX's tracers take no attributes): it multiplies a 1 with the
+    mask, and hands the very same 1 back if there is none.
+    """
+    if not ops.is_tensor(y_pred) or "float" not in str(y_pred.dtype):
+        return None
+    dtype = keras.backend.standardize_dtype(y_pred.dtype)
+    one = ops.ones((), dtype=dtype)
+    masked = _KerasReduction(reduction="none", dtype=dtype)(one, y_pred)
+    return None if masked is one else masked != 0

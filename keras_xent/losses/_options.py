@@ -1,0 +1,52 @@
+"""What the losses from probabilities and logits have in common: options, constants, the steps to the logarithm."""
+
+import keras
+from keras import ops
+
+from .. import _checks, steps
+from .._base import SMALLEST_NORMAL
+from .._recipe import Step
+
+
+def common_options(from_logits, label_smoothing, axis, epsilon, saturated_gradient):
+    """The checked options that every loss here has."""
+    return {
+        "from_logits": _checks.flag("from_logits", from_logits),
+        "label_smoothing": _checks.number("label_smoothing", label_smoothing, 0.0, 1.0),
+        "axis": axis,
+        "epsilon": _checks.optional_epsilon(epsilon),
+        "saturated_gradient": _checks.choice("saturated_gradient", saturated_gradient, ("flow", "zero")),
+    }
+
+
+def common_quantities(y_pred, options, axis, dtype):
+    """The quantities that every recipe starts from, `y_pred` named by the space that it is in."""
+    epsilon = options["epsilon"]
+    return {
+        "logits" if options["from_logits"] else "probs": ops.cast(y_pred, dtype),
+        "axis": axis,
+        "label_smoothing": options["label_smoothing"],
+        "epsilon": keras.config.epsilon() if epsilon is None else epsilon,
+        "saturated_gradient": options["saturated_gradient"],
+        "smallest": SMALLEST_NORMAL[keras.backend.standardize_dtype(y_pred.dtype)],
+    }
+
+
+def class_weight_along(weights, y_pred, axis, dtype):
+    """One weight per class, shaped to broadcast along the class axis; None if there are none."""
+    if weights is None:
+        return None
+    vector = _checks.class_weights_per_class(weights, y_pred.shape[axis])
+    return steps.along_axis(ops.convert_to_tensor(vector, dtype=dtype), y_pred, axis)
+
+
+RENORMALIZE = Step("probs", steps.renormalize)
+CLIPPED_LOG = Step("clipped", steps.clip), Step("log_probs", steps.log)
+WEIGH = Step("targets", steps.weigh)
+
+# From logits, against a distribution: how far each class lies below the top one, and what the others sum to.
+BELOW_TOP = (
+    Step("is_top", steps.mark_top),
+    Step("depths", steps.measure_depths),
+    Step("others", steps.sum_others),
+)

@@ -1,0 +1,170 @@
+"""Cross-entropy against a distribution over classes."""
+
+import keras
+
+from .. import _checks, steps
+from .._base import StepwiseLoss, evaluate, register
+from .._recipe import Step, run
+from ._options import (
+    BELOW_TOP,
+    CLIPPED_LOG,
+    RENORMALIZE,
+    WEIGH,
+    class_weight_along,
+    common_options,
+    common_quantities,
+)
+
+SMOOTH = Step("targets", steps.smooth)
+FROM_PROBS = (
+    RENORMALIZE,
+    *CLIPPED_LOG,
+    Step("products", steps.multiply),
+    Step("losses", steps.sum_over_classes),
+)
+FROM_LOGITS = (*BELOW_TOP, Step("losses", steps.expect_loss))
+
+
+def recipe(options):
+    """The steps from targets and predictions to one loss per example."""
+    targets = (SMOOTH,) if options["label_smoothing"] else ()
+    if options["class_weight"] is not None:
+        targets += (WEIGH,)
+    return targets + (FROM_LOGITS if options["from_logits"] else FROM_PROBS)
+
+
+def per_example(y_true, y_pred, options, dtype, listener=None):
+    """The losses in `dtype`, without the class axis."""
+    axis = _checks.resolve_axis(options["axis"], y_pred)
+    targets = _checks.float_tensor("y_true", y_true, dtype)
+    _checks.same_shape(targets, y_pred, " Integer labels go to `SparseCategoricalCrossentropy`.")
+    _checks.several_classes(y_pred, axis)
+    quantities = common_quantities(y_pred, options, axis, dtype)
+    quantities["targets"] = targets
+    quantities["class_weight"] = class_weight_along(options["class_weight"], y_pred, axis, dtype)
+    return run(recipe(options), quantities, listener)
+
+
+def checked(from_logits, label_smoothing, axis, class_weight, epsilon, saturated_gradient):
+    """The options, each checked."""
+    axis = _checks.class_axis(axis)
+    return common_options(from_logits, label_smoothing, axis, epsilon, saturated_gradient) | {
+        "class_weight": _checks.class_weight(class_weight)
+    }
+
+
+@register
+def categorical_crossentropy(
+    y_true,
+    y_pred,
+    from_logits=False,
+    label_smoothing=0.0,
+    axis=-1,
+    *,
+    class_weight=None,
+    epsilon=None,
+    saturated_gradient="flow",
+):
+    """Cross-entropy between target distributions and predictions, one loss per example, in nats.
+
+    loss = -Σ_k w_k t_k log p_k, where p is softmax(z) from logits z, and clip(p / Σ p, ε, 1 - ε) from probabilities.
+
+    Args:
+        y_true: Target distributions, of the shape of `y_pred`: one-hot or soft, floats or integers.
+        y_pred: Probabilities, or logits; `axis` holds the two or more classes.
+        from_logits: Whether `y_pred` holds logits.
+        label_smoothing: The share s in [0, 1] of the target that is spread evenly: t_k ← (1 - s) t_k + s / K.
+        axis: The class axis.
+        class_weight: None, a mapping from class id to weight (classes left out weigh 1), or one weight per class.
+        epsilon: Where probabilities are clipped; None is `keras.config.epsilon()`.
+        saturated_gradient: `"flow"` gives clipped probabilities the gradient of the unclipped logarithm,
+            -t / max(p, tiny) and 0 at p = 0; `"zero"` gives them none, as Keras does.
+
+    Returns:
+        The losses, of the shape of `y_pred` without `axis` and in its dtype; half precision is summed in float32.
+
+    Raises:
+        ValueError: Shapes that differ, an axis out of range, one class, or an argument out of its range.
+        TypeError: An argument or array of the wrong type.
+
+    Differs from Keras:
+        1. From logits nothing cancels: a confident prediction keeps its small loss and gradient.
+        2. The gradient does not die where the clip binds (see `saturated_gradient`).
+        3. Label smoothing counts the classes along `axis`; Keras along the last axis.
+        4. A class with target 0 contributes 0 even at logit -inf, where Keras gives NaN.
+        5. A row of zero probabilities costs -log ε; Keras gives NaN.
+        6. On TensorFlow, Keras takes logits from behind a softmax; we use the probabilities that we are given.
+        7. One class is an error, not a warning.
+
+    Example:
+        >>> y_true = [[0, 1, 0], [0, 0, 1]]
+        >>> y_pred = [[0.05, 0.95, 0.0], [0.1, 0.8, 0.1]]
+        >>> losses = keras_xent.categorical_crossentropy(y_true, y_pred)
+        >>> [round(float(loss), 5) for loss in losses]
+        [0.05129, 2.30259]
+
+    Source:
+        The definition: `keras_xent.reference.categorical_crossentropy`. The form from logits follows Blanchard, Higham
+        and Higham, "Accurately computing the log-sum-exp and softmax functions", IMA J. Numer. Anal. 41 (2021).
+    """
+    options = checked(from_logits, label_smoothing, axis, class_weight, epsilon, saturated_gradient)
+    return evaluate(per_example, y_true, y_pred, options)
+
+
+@register
+class CategoricalCrossentropy(StepwiseLoss, keras.losses.CategoricalCrossentropy):
+    """`categorical_crossentropy`, weighed and reduced: a drop-in for `keras.losses.CategoricalCrossentropy`.
+
+    loss = Σ_i v_i loss_i / N in nats, with v the sample weights; N is the number of losses under the mask.
+
+    Args:
+        from_logits, label_smoothing, axis, class_weight, epsilon, saturated_gradient: As in `categorical_crossentropy`.
+        reduction: `"sum_over_batch_size"` or `"mean"` (denominator: the number of losses, of those under the mask if there
+            is one), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight` as passed), `"none"`.
+        name: The name of the loss, as it appears in logs.
+        dtype: The dtype of the result, or a policy whose compute dtype that is; None is `keras.config.floatx()`.
+
+    Returns:
+        When called with `(y_true, y_pred, sample_weight=None)`: a scalar, or one loss per example without reduction.
+
+    Raises:
+        ValueError, TypeError: As `categorical_crossentropy`; also weights or a mask that fit no leading axes.
+
+    Differs from Keras:
+        As `categorical_crossentropy`, and: weights of shape (B,) on losses of shape (B, T) weigh the batch; a weight of 0
+        and a mask remove a position even if it holds NaN; the config holds all arguments.
+
+    Example:
+        >>> loss = keras_xent.CategoricalCrossentropy()
+        >>> round(float(loss([[0, 1, 0], [0, 0, 1]], [[0.05, 0.95, 0.0], [0.1, 0.8, 0.1]])), 5)
+        1.17694
+
+    Source:
+        As `categorical_crossentropy`; the reductions: `keras_xent.reference.reduce_losses`.
+    """
+
+    _per_example = staticmethod(per_example)
+
+    def __init__(
+        self,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name="categorical_crossentropy",
+        dtype=None,
+        *,
+        class_weight=None,
+        epsilon=None,
+        saturated_gradient="flow",
+    ):
+        options = checked(from_logits, label_smoothing, axis, class_weight, epsilon, saturated_gradient)
+        self._configure(name, reduction, dtype, options)
+
+    def _match(self, y_true, y_pred):
+        y_true = _checks.float_tensor("y_true", y_true)
+        _checks.same_shape(y_true, y_pred, " Integer labels go to `SparseCategoricalCrossentropy`.")
+        return y_true, y_pred
+
+    def _reduced_axes(self, y_pred):
+        return (_checks.resolve_axis(self.axis, y_pred),)

@@ -1,0 +1,86 @@
+"""The few operations that every definition is written with; NumPy, float64, any class axis."""
+
+import numpy as np
+
+SMALLEST_NORMAL = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
+MANTISSA_BITS = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
+
+
+def smooth(targets, label_smoothing, axis):
+    """t_k ← (1 - s) t_k + s / K."""
+    return (1.0 - label_smoothing) * targets + label_smoothing / targets.shape[axis]
+
+
+def along(vector, ndim, axis):
+    """A vector with one number per class, shaped to broadcast over the class axis."""
+    shape = [1] * ndim
+    shape[axis] = -1
+    return np.asarray(vector, "float64").reshape(shape)
+
+
+def class_weights(class_weight, num_classes):
+    """A mapping, (id, weight) pairs or a vector as one weight per class; classes not named weigh 1."""
+    if class_weight is None:
+        return np.ones(num_classes)
+    if not hasattr(class_weight, "items") and np.ndim(class_weight) == 1:
+        return np.asarray(class_weight, "float64")
+    weights = np.ones(num_classes)
+    for class_id, weight in dict(class_weight).items():
+        weights[class_id] = weight
+    return weights
+
+
+def renormalize(probs, axis):
+    """q_k = p_k / Σ_j p_j; a row of zeros stays zero."""
+    total = probs.sum(axis=axis, keepdims=True)
+    return np.divide(probs, total, out=np.zeros_like(probs), where=total != 0)
+
+
+def round_to(value, dtype):
+    """`value` as a float of `dtype` would hold it (bfloat16 too, which NumPy lacks)."""
+    significand, exponent = np.frexp(np.float64(value))
+    scale = 2.0 ** (MANTISSA_BITS[dtype] + 1)
+    return float(np.ldexp(np.round(significand * scale) / scale, exponent))
+
+
+def clip(probs, epsilon, dtype):
+    """min(max(p, ε), 1 - ε), both bounds first rounded to `dtype`."""
+    return np.clip(probs, round_to(epsilon, dtype), round_to(1.0 - epsilon, dtype))
+
+
+def log_slope(probs, epsilon, saturated_gradient, dtype):
+    """d log p / d p: that of the unclipped logarithm ("flow"), or 0 where the clip binds ("zero")."""
+    if saturated_gradient == "zero":
+        inside = clip(probs, epsilon, dtype) == probs
+        return np.divide(1.0, probs, out=np.zeros_like(probs), where=inside)
+    floored = np.maximum(probs, SMALLEST_NORMAL[dtype])
+    return np.where(probs > 0, 1.0 / floored, 0.0)
+
+
+def renormalize_backward(slopes, probs, axis):
+    """From d loss / d q to d loss / d p, where q = p / Σ p:  (g_k - Σ_j g_j q_j) / Σ p."""
+    total = probs.sum(axis=axis, keepdims=True)
+    shared = (slopes * renormalize(probs, axis)).sum(axis=axis, keepdims=True)
+    return np.divide(slopes - shared, total, out=np.zeros_like(probs), where=total != 0)
+
+
+def log_softmax(logits, axis):
+    """log p_k = (z_k - m) - log1p(Σ_{j ≠ top} exp(z_j - m)),  m the largest logit: nothing cancels."""
+    top = np.argmax(logits, axis=axis, keepdims=True)
+    below = logits - np.take_along_axis(logits, top, axis)
+    others = np.exp(below)
+    np.put_along_axis(others, top, 0.0, axis)
+    return below - np.log1p(others.sum(axis=axis, keepdims=True))
+
+
+def softmax_minus(log_probs, targets, axis):
+    """(Σ t) p_k - t_k, without cancellation where p_k and t_k are both near Σ t."""
+    mass = targets.sum(axis=axis, keepdims=True)
+    likely = mass * np.expm1(log_probs) + (mass - targets)
+    return np.where(log_probs > -0.7, likely, mass * np.exp(log_probs) - targets)
+
+
+def product(targets, values):
+    """t · v, where a target of 0 contributes 0 even if v is infinite."""
+    with np.errstate(invalid="ignore"):
+        return np.where((targets == 0) & np.isinf(values), 0.0, targets * values)

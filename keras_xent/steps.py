@@ -1,0 +1,322 @@
+"""The steps that losses are made of: one small function each, its formula in the last paragraph of its docstring.
+
+Names say the space: `targets` and `probs` are distributions over the class axis, `labels` class ids, `logits`
+unnormalised log-probabilities, `losses` nats. `axis` is the class axis, counted from the front.
+"""
+
+from keras import ops
+
+INFINITY = float("inf")
+
+# ---------------------------------------------------------------------------------------------------------- targets
+
+
+def smooth(targets, label_smoothing, axis):
+    """Takes the share s from the targets and spreads it evenly over the K classes.
+
+    t_k ← (1 - s) t_k + s / K
+    """
+    num_classes = ops.cast(ops.shape(targets)[axis], targets.dtype)
+    return targets * (1.0 - label_smoothing) + label_smoothing / num_classes
+
+
+def smooth_binary(targets, label_smoothing):
+    """Pulls yes/no targets towards one half.
+
+    t ← (1 - s) t + s / 2
+    """
+    return targets * (1.0 - label_smoothing) + 0.5 * label_smoothing
+
+
+def spread_evenly(scores, label_smoothing, axis):
+    """The smoothed share of the targets, the same for every class: a vector, not a row per example.
+
+    t_k = s / K
+    """
+    num_classes = ops.shape(scores)[axis]
+    share = label_smoothing / ops.cast(num_classes, scores.dtype)
+    return along_axis(share * ops.ones((num_classes,), dtype=scores.dtype), scores, axis)
+
+
+def weigh(targets, class_weight):
+    """Gives each class its weight, inside the sum over classes.
+
+    t_k ← w_k t_k
+    """
+    return targets * class_weight
+
+
+# ---------------------------------------------------------------------------------------------------- probabilities
+
+
+def renormalize(probs, axis):
+    """Scales `probs` so that they sum to 1 over `axis`; an all-zero row stays zero.
+
+    q_k = p_k / Σ_j p_j
+    """
+    return ops.divide_no_nan(probs, ops.sum(probs, axis=axis, keepdims=True))
+
+
+def clip(probs, epsilon):
+    """Keeps probabilities away from 0 and 1, so that their logarithms are finite.
+
+    q_k = min(max(p_k, ε), 1 - ε)
+    """
+    return ops.minimum(ops.maximum(probs, constant(epsilon, probs)), constant(1.0 - epsilon, probs))
+
+
+def log(clipped, probs, saturated_gradient, smallest):
+    """The logarithm of the clipped probability, with a gradient where the clip binds too.
+
+    `saturated_gradient="flow"` gives the gradient of the unclipped logarithm, 1 / max(p, smallest) and 0 at p = 0;
+    `"zero"` that of the clip.
+
+    l_k = log q_k
+    """
+    value = ops.log(ops.stop_gradient(clipped))
+    if saturated_gradient == "zero":
+        source = ops.where(clipped == probs, probs, ops.stop_gradient(clipped))
+    else:
+        # max(p, smallest) in value, p in gradient
+        floored = probs + ops.stop_gradient(ops.maximum(probs, constant(smallest, probs)) - probs)
+        source = ops.where(probs > 0, floored, ops.ones_like(probs))
+    slope = ops.log(source)
+    return value + (slope - ops.stop_gradient(slope))  # the bracket is exactly 0, and carries the gradient
+
+
+def log_complement(clipped, probs, saturated_gradient, smallest):
+    """The logarithm of the clipped probability's complement, with the same gradient at saturation as `log`.
+
+    l = log(1 - q)
+    """
+    return log(1.0 - clipped, 1.0 - probs, saturated_gradient, smallest)
+
+
+def choose_log(targets, pos_weight, log_probs, log_complements):
+    """The expected -log p under the target of a yes/no output.
+
+    e = -w t log p - (1 - t) log(1 - p)
+    """
+    return -(pos_weight * targets * log_probs + (1.0 - targets) * log_complements)
+
+
+# ------------------------------------------------------------------------- logits, against a distribution of targets
+
+
+def mark_top(logits, axis):
+    """Marks one largest logit of each row.
+
+    k is top where k = argmax_j z_j
+    """
+    top = ops.argmax(ops.stop_gradient(logits), axis=axis)
+    return class_ids(logits, axis) == ops.expand_dims(ops.cast(top, "int32"), axis)
+
+
+def measure_depths(logits, is_top, axis):
+    """How far each logit lies below the largest, m.
+
+    d_k = m - z_k
+    """
+    top_logit = ops.sum(ops.where(is_top, logits, 0.0), axis=axis, keepdims=True)
+    return ops.where(is_top, 0.0, top_logit - logits)
+
+
+def sum_others(depths, is_top, axis):
+    """The softmax denominator, scaled by exp(-m) and without the top class's own 1.
+
+    Leaving the 1 out, rather than taking it away afterwards, is what keeps a confident prediction's small loss exact.
+
+    r = Σ_{k ≠ top} exp(-d_k)
+    """
+    return ops.sum(ops.where(is_top, 0.0, ops.exp(-depths)), axis=axis, keepdims=True)
+
+
+def expect_loss(targets, depths, others, axis):
+    """The expected -log p under the targets; a class with target 0 contributes 0, even at logit -inf.
+
+    loss = Σ_k t_k d_k + (Σ_k t_k) log(1 + r)
+    """
+    return ops.sum(product(targets, depths), axis=axis) + ops.squeeze(
+        ops.sum(targets, axis=axis, keepdims=True) * ops.log1p(others), axis
+    )
+
+
+def log_softmax(depths, others):
+    """Log-probabilities from logits; nothing cancels in them.
+
+    log p_k = -d_k - log(1 + r)
+    """
+    return -depths - ops.log1p(others)
+
+
+# ------------------------------------------------------------------------------------- logits, against one target class
+
+
+def mark_target(logits, labels, axis):
+    """Marks the target class of each row, by comparing class ids: no one-hot floats, nothing stored once compiled.
+
+    k is target where k = y
+    """
+    return class_ids(logits, axis) == ops.expand_dims(labels, axis)
+
+
+def find_top_logit(logits, axis):
+    """The largest logit: a shift that cancels out of the loss, so a constant to the gradient.
+
+    m = max_k z_k
+    """
+    return ops.max(ops.stop_gradient(logits), axis=axis)
+
+
+def measure_gap(target_logit, top_logit):
+    """How far the target's logit lies below the largest.
+
+    g = m - z_y
+    """
+    return ops.where(target_logit == top_logit, 0.0, top_logit - target_logit)
+
+
+def choose_center(target_logit, top_logit):
+    """What the logits are measured from: the target's if it is the largest, else the largest.
+
+    c = z_y if z_y = m else m
+    """
+    return ops.where(target_logit == top_logit, target_logit, top_logit)
+
+
+def sum_non_targets(logits, is_target, center, axis):
+    """The softmax denominator, scaled by exp(-c) and without the target's own term.
+
+    r = Σ_{k ≠ y} exp(z_k - c)
+    """
+    terms = ops.exp(logits - ops.expand_dims(center, axis))
+    return ops.sum(ops.where(is_target, 0.0, terms), axis=axis)
+
+
+def finish_sparse(gap, non_targets):
+    """-log p_y without cancellation: about r when the prediction is confident and right.
+
+    loss = g + log(1 + r + expm1(-g))
+    """
+    return gap + ops.log1p(non_targets + ops.expm1(-gap))
+
+
+# ------------------------------------------------------------------------------------------------------ binary logits
+
+
+def cost_of_yes(logits):
+    """What a yes costs: -log σ(z).
+
+    softplus(-z)
+    """
+    return softplus(-logits)
+
+
+def cost_of_no(logits):
+    """What a no costs: -log(1 - σ(z)).
+
+    softplus(z)
+    """
+    return softplus(logits)
+
+
+def choose_cost(targets, pos_weight, costs_of_yes, costs_of_no):
+    """The expected cost under the target; an answer with target 0 contributes 0, even at an infinite logit.
+
+    e = w t softplus(-z) + (1 - t) softplus(z)
+    """
+    return product(pos_weight * targets, costs_of_yes) + product(1.0 - targets, costs_of_no)
+
+
+def softplus(x):
+    """log(1 + exp(x)), exact at both ends and smooth at 0 (a maximum and |x| have no second derivative there).
+
+    max(x, 0) + log1p(exp(-|x|))
+    """
+    positive = x > 0
+    return ops.where(positive, x, 0.0) + ops.log1p(ops.exp(ops.where(positive, -x, x)))
+
+
+# ----------------------------------------------------------------------------------------------------------- closing
+
+
+def pick(values, labels, axis):
+    """The target class's entry of each row.
+
+    v_y
+    """
+    return ops.squeeze(ops.take_along_axis(values, ops.expand_dims(labels, axis), axis=axis), axis)
+
+
+def weigh_loss(losses, class_weight, labels):
+    """Gives the loss of an example the weight of its target class.
+
+    loss ← w_y loss
+    """
+    return losses * ops.take(ops.reshape(class_weight, (-1,)), labels, axis=0)
+
+
+def mix(losses, even_losses, label_smoothing):
+    """The loss under smoothed targets, out of those under its two parts: the label, and all classes evenly.
+
+    loss ← (1 - s) loss + even loss
+    """
+    return (1.0 - label_smoothing) * losses + even_losses
+
+
+def multiply(targets, log_probs):
+    """Each class's share of the (negated) loss.
+
+    t_k l_k
+    """
+    return targets * log_probs
+
+
+def sum_over_classes(products, axis):
+    """The loss of each example.
+
+    loss = -Σ_k t_k l_k
+    """
+    return -ops.sum(products, axis=axis)
+
+
+def negate(log_prob):
+    """The loss of an example with one target class.
+
+    loss = -l_y
+    """
+    return -log_prob
+
+
+def average(elements, axis):
+    """The mean over `axis` (an int, several, None for all, () for none).
+
+    loss = Σ_i e_i / N
+    """
+    return elements if axis == () else ops.mean(elements, axis=axis)
+
+
+# ----------------------------------------------------------------------------------- what the steps are written with
+
+
+def constant(value, like):
+    """A number in another tensor's dtype, rounded once."""
+    return ops.convert_to_tensor(value, dtype=like.dtype)
+
+
+def product(targets, values):
+    """t · v, where a target of 0 contributes 0 to value and gradient even if v is infinite."""
+    absent = ops.logical_and(targets == 0, values == INFINITY)
+    return targets * ops.where(absent, 0.0, values)
+
+
+def class_ids(values, axis):
+    """0 .. K-1 along the class axis."""
+    return along_axis(ops.arange(ops.shape(values)[axis], dtype="int32"), values, axis)
+
+
+def along_axis(vector, values, axis):
+    """A vector with one entry per class, shaped to broadcast over `values`."""
+    shape = [1] * len(values.shape)
+    shape[axis] = -1
+    return ops.reshape(vector, shape)
