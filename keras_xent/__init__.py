@@ -1,6 +1,7 @@
 """Cross-entropy and distillation losses for Keras 3, written out step by step; see README.md."""
 
-from . import reference
+from . import distill, reference
+from .distill import DistillationLoss, distillation_loss, pack_targets
 from .losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -15,9 +16,13 @@ __version__ = "0.1.0"
 __all__ = [
     "BinaryCrossentropy",
     "CategoricalCrossentropy",
+    "DistillationLoss",
     "SparseCategoricalCrossentropy",
     "binary_crossentropy",
     "categorical_crossentropy",
+    "distill",
+    "distillation_loss",
+    "pack_targets",
     "reference",
     "sparse_categorical_crossentropy",
 ]

@@ -166,11 +166,11 @@ def resolve_mean_axis(axis, y_pred):
     return resolve_axis(axis, y_pred)
 
 
-def several_classes(y_pred, axis):
+def several_classes(y_pred, axis, name="y_pred"):
     """A class axis with at least two classes."""
-    if y_pred.shape[axis] in (0, 1):
+    if len(y_pred.shape) == 0 or y_pred.shape[axis] in (0, 1):
         raise ValueError(
-            f"y_pred.shape={tuple(y_pred.shape)} has {y_pred.shape[axis]} class along axis {axis}; expected num_classes > 1: "
+            f"{name}.shape={tuple(y_pred.shape)} has {y_pred.shape[axis]} class along axis {axis}; expected num_classes > 1: "
             "one class leaves nothing to tell apart. Consider using `BinaryCrossentropy` on a single sigmoid output, give "
             "the last layer one unit per class, or say with `axis` where the classes are."
         )
@@ -178,7 +178,7 @@ def several_classes(y_pred, axis):
 
 def same_shape(y_true, y_pred, hint=""):
     """Two tensors of one shape."""
-    if not _shapes_agree(y_true.shape, y_pred.shape):
+    if not shapes_agree(y_true.shape, y_pred.shape):
         raise ValueError(
             "`y_true` and `y_pred` must have the same shape (and so the same rank (ndim)). "
             f"Received: y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}.{hint}"
@@ -203,9 +203,9 @@ def one_label_per_row(labels, y_pred, axis):
     if len(labels.shape) == len(y_pred.shape):
         for singleton in (axis, len(labels.shape) - 1):
             rest = tuple(labels.shape[:singleton]) + tuple(labels.shape[singleton + 1 :])
-            if labels.shape[singleton] == 1 and _shapes_agree(rest, wanted):
+            if labels.shape[singleton] == 1 and shapes_agree(rest, wanted):
                 return ops.squeeze(labels, axis=singleton)
-    if not _shapes_agree(labels.shape, wanted):
+    if not shapes_agree(labels.shape, wanted):
         raise ValueError(
             "`y_true` and `y_pred` must have the same shape up until the last dimension (without the class axis, "
             f"{axis}): expected one class id per position, y_true.shape={wanted} or an additional axis of size 1. Received: "
@@ -259,7 +259,7 @@ def pos_weight_fits(weights, y_pred):
         )
 
 
-def _shapes_agree(one, other):
+def shapes_agree(one, other):
     return len(one) == len(other) and all(a is None or b is None or a == b for a, b in zip(one, other))
 
 
@@ -339,6 +339,20 @@ def invalid_labels(labels, num_classes, considered=None):
         return None
     wrong = ops.logical_not(valid_labels(labels, num_classes))
     return wrong if considered is None else ops.logical_and(wrong, considered)
+
+
+def exact_ids(labels, largest):
+    """Class ids that a float of 24 significant bits holds exactly, as far as they can be read now."""
+    known = _backend.read(labels)
+    if known is None:
+        return
+    wrong = ~((known >= 0) & (known <= largest) & (known == np.floor(known)))
+    if wrong.any():
+        where = tuple(int(i) for i in np.argwhere(wrong)[0][:-1])
+        raise ValueError(
+            f"`labels` must hold class ids: whole numbers from 0 to {largest}, which float32 holds exactly. Received: "
+            f"{known[wrong][0].item()} at position {where[0] if len(where) == 1 else where}."
+        )
 
 
 def valid_labels(labels, num_classes):

@@ -149,6 +149,22 @@ def log_softmax(depths, others):
     return -depths - ops.log1p(others)
 
 
+def temper(logits, temperature):
+    """Softens (T > 1) or sharpens (T < 1) the distribution that the logits stand for.
+
+    z_k ← z_k / T
+    """
+    return logits / temperature
+
+
+def exponentiate(log_probs):
+    """Probabilities from their logarithms.
+
+    p_k = exp(log p_k)
+    """
+    return ops.exp(log_probs)
+
+
 # ------------------------------------------------------------------------------------- logits, against one target class
 
 

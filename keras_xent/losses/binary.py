@@ -7,7 +7,7 @@ from keras import ops
 from .. import _checks, steps
 from .._base import StepwiseLoss, evaluate, register
 from .._recipe import Step, run
-from ._options import common_options, common_quantities
+from ._common import common_options, common_quantities
 
 SMOOTH = Step("targets", steps.smooth_binary)
 FROM_PROBS = (

@@ -5,11 +5,11 @@ import keras
 from .. import _checks, steps
 from .._base import StepwiseLoss, evaluate, register
 from .._recipe import Step, run
-from ._options import (
-    BELOW_TOP,
+from ._common import (
     CLIPPED_LOG,
     RENORMALIZE,
     WEIGH,
+    below_top,
     class_weight_along,
     common_options,
     common_quantities,
@@ -22,7 +22,7 @@ FROM_PROBS = (
     Step("products", steps.multiply),
     Step("losses", steps.sum_over_classes),
 )
-FROM_LOGITS = (*BELOW_TOP, Step("losses", steps.expect_loss))
+FROM_LOGITS = (*below_top(), Step("losses", steps.expect_loss))
 
 
 def recipe(options):

@@ -6,11 +6,11 @@ from keras import ops
 from .. import _checks, _labels, steps
 from .._base import StepwiseLoss, blank, evaluate, finite_rows, register
 from .._recipe import Step, run
-from ._options import (
-    BELOW_TOP,
+from ._common import (
     CLIPPED_LOG,
     RENORMALIZE,
     WEIGH,
+    below_top,
     class_weight_along,
     common_options,
     common_quantities,
@@ -41,7 +41,7 @@ EVEN_FROM_PROBS = (
     Step("products", steps.multiply),
     Step("even_losses", steps.sum_over_classes),
 )
-EVEN_FROM_LOGITS = (*BELOW_TOP, Step("even_losses", steps.expect_loss))
+EVEN_FROM_LOGITS = (*below_top(), Step("even_losses", steps.expect_loss))
 MIX = Step("losses", steps.mix)
 
 

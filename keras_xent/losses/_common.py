@@ -1,4 +1,4 @@
-"""What the losses from probabilities and logits have in common: options, constants, the steps to the logarithm."""
+"""What the losses have in common: options, the quantities that recipes start from, runs of steps."""
 
 import keras
 from keras import ops
@@ -21,13 +21,13 @@ def common_options(from_logits, label_smoothing, axis, epsilon, saturated_gradie
 
 def common_quantities(y_pred, options, axis, dtype):
     """The quantities that every recipe starts from, `y_pred` named by the space that it is in."""
-    epsilon = options["epsilon"]
+    epsilon = options.get("epsilon")
     return {
         "logits" if options["from_logits"] else "probs": ops.cast(y_pred, dtype),
         "axis": axis,
-        "label_smoothing": options["label_smoothing"],
+        "label_smoothing": options.get("label_smoothing", 0.0),
         "epsilon": keras.config.epsilon() if epsilon is None else epsilon,
-        "saturated_gradient": options["saturated_gradient"],
+        "saturated_gradient": options.get("saturated_gradient", "flow"),
         "smallest": SMALLEST_NORMAL[keras.backend.standardize_dtype(y_pred.dtype)],
     }
 
@@ -44,9 +44,12 @@ RENORMALIZE = Step("probs", steps.renormalize)
 CLIPPED_LOG = Step("clipped", steps.clip), Step("log_probs", steps.log)
 WEIGH = Step("targets", steps.weigh)
 
-# From logits, against a distribution: how far each class lies below the top one, and what the others sum to.
-BELOW_TOP = (
-    Step("is_top", steps.mark_top),
-    Step("depths", steps.measure_depths),
-    Step("others", steps.sum_others),
-)
+
+def below_top(logits="logits", prefix=""):
+    """The steps of a softmax in which nothing cancels: how far each class lies below the top one, what the others sum to."""
+    is_top, depths, others = f"{prefix}is_top", f"{prefix}depths", f"{prefix}others"
+    return (
+        Step(is_top, steps.mark_top, logits=logits),
+        Step(depths, steps.measure_depths, logits=logits, is_top=is_top),
+        Step(others, steps.sum_others, depths=depths, is_top=is_top),
+    )

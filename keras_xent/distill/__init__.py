@@ -1,0 +1,7 @@
+"""Distillation: a student learns from what a teacher said."""
+
+from .loss import DistillationLoss, distillation_loss
+from .metrics import on_labels
+from .packing import pack_targets
+
+__all__ = ["DistillationLoss", "distillation_loss", "on_labels", "pack_targets"]

@@ -1,0 +1,55 @@
+"""From what a teacher left behind to its tempered distribution: one recipe per form.
+
+Each starts from `soft_targets` and ends in `teacher` and `teacher_log_probs`; `mass` is 1, or 0 for rows of zero
+probabilities, in which the teacher says nothing.
+"""
+
+from keras import ops
+
+from .. import steps
+from .._recipe import Step
+from ..losses._common import below_top
+
+
+def find_mass(soft_targets, axis):
+    """Whether a row holds a teacher at all.
+
+    1, or 0 if p_k = 0 for all k
+    """
+    return ops.cast(ops.any(soft_targets != 0, axis=axis, keepdims=True), soft_targets.dtype)
+
+
+def take_log(soft_targets, mass):
+    """The logarithm of a teacher's probabilities, which stand in for its logits: p^(1/T) / Σ p^(1/T) = softmax(log p / T).
+
+    z_k = log p_k
+    """
+    return ops.log(ops.where(mass == 0, 1.0, soft_targets))
+
+
+def assume_mass():
+    """A softmax always says something.
+
+    1
+    """
+    return 1.0
+
+
+def take_logits(soft_targets):
+    """The teacher's logits, or its log-probabilities, which are logits too.
+
+    z_k
+    """
+    return soft_targets
+
+
+TEMPERED_SOFTMAX = (
+    Step("tempered_teacher", steps.temper, logits="teacher_logits"),
+    *below_top("tempered_teacher", prefix="teacher_"),
+    Step("teacher_log_probs", steps.log_softmax, depths="teacher_depths", others="teacher_others"),
+    Step("teacher", steps.exponentiate, log_probs="teacher_log_probs"),
+)
+FROM_LOGITS = (Step("mass", assume_mass), Step("teacher_logits", take_logits), *TEMPERED_SOFTMAX)
+FROM_PROBS = (Step("mass", find_mass), Step("teacher_logits", take_log), *TEMPERED_SOFTMAX)
+
+TEACHERS = {"logits": FROM_LOGITS, "log_probs": FROM_LOGITS, "probs": FROM_PROBS}
