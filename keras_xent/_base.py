@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from . import _backend, _checks
+from .steps import divide_or_zero
 
 PACKAGE = "keras_xent"
 register = keras.saving.register_keras_serializable(package=PACKAGE)
@@ -64,8 +65,8 @@ class StepwiseLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """One loss per example, neither weighed nor reduced."""
-        y_pred = _checks.float_tensor("y_pred", y_pred)
-        return type(self)._per_example(*self._match(y_true, y_pred), self._options, widened(self.dtype))
+        y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
+        return type(self)._per_example(y_true, y_pred, self._options, widened(self.dtype))
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The weighed and reduced loss.
@@ -81,7 +82,7 @@ class StepwiseLoss(keras.losses.Loss):
         """
         with keras.name_scope(self.name):
             mask = _keras_mask(y_pred)
-            y_true, y_pred = self._match(y_true, _checks.float_tensor("y_pred", y_pred))
+            y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
             axes = self._reduced_axes(y_pred)
             shape = tuple(size for axis, size in enumerate(y_pred.shape) if axis not in axes)
             counts, kept = self._counted(y_true, y_pred), None
@@ -109,17 +110,26 @@ class StepwiseLoss(keras.losses.Loss):
             return self._reduce(losses, weights, counts)
 
     def _reduce(self, losses, weights, counts):
-        """Keras's reduction over the losses that count, cast to the dtype of the loss object at the very end."""
+        """The reduced loss: where the sum and the 1/N are."""
         if counts is not None:
-            # With Σ w l / N in mind Keras gives the N' losses that count the weight N / N' and the others 0.
-            share = ops.cast(counts, losses.dtype)
-            if self.reduction in ("mean", "sum_over_batch_size"):
-                total = ops.cast(ops.size(counts), losses.dtype)
-                counted = ops.cast(ops.sum(ops.cast(counts, "int32")), losses.dtype)
-                share = share * ops.divide_no_nan(total, counted)
-            weights = share if weights is None else weights * share
-        reduction = _KerasReduction(reduction=self.reduction, dtype=widened(self.dtype))
-        return ops.cast(reduction(losses, losses, sample_weight=weights), self.dtype)
+            counts = ops.cast(counts, losses.dtype)
+            weights = counts if weights is None else weights * counts
+        weighted = losses if weights is None else losses * weights
+        if self.reduction in (None, "none") or not losses.shape:
+            return ops.cast(weighted, self.dtype)
+        loss = ops.sum(weighted)
+        if self.reduction != "sum":
+            if self.reduction == "mean_with_sample_weight" and weights is not None:
+                denominator = ops.sum(weights)
+            else:
+                denominator = _number_of(losses, counts)
+            # Gradients of replicas are summed, so each of them takes its share of the mean.
+            loss = divide_or_zero(loss, denominator) / _backend.num_replicas()
+        return ops.cast(loss, self.dtype)
+
+    def _floats(self, name, values):
+        """A tensor in its own dtype, or an array in the dtype to compute in."""
+        return _checks.float_tensor(name, values, array_dtype=widened(self.dtype))
 
     def _counted(self, y_true, y_pred):
         del y_true, y_pred
@@ -160,8 +170,17 @@ def _zeros_of(weights):
     return weights == 0 if known is None or (known == 0).any() else None
 
 
-class _KerasReduction(keras.losses.Loss):
-    """Keras's masks, reductions and scaling for replicas, applied to losses that are there already."""
+def _number_of(losses, counts):
+    """How many losses count; `counts` (1 or 0) may be broadcast along some axes."""
+    size = ops.cast(ops.size(losses), losses.dtype)
+    if counts is None:
+        return size
+    # counted in integers: above 2**24 a float32 sum of ones no longer moves
+    return size * ops.cast(ops.sum(ops.cast(counts, "int32")), losses.dtype) / ops.cast(ops.size(counts), losses.dtype)
+
+
+class _MaskReader(keras.losses.Loss):
+    """Multiplies what it is given by the mask of the predictions."""
 
     def call(self, y_true, y_pred):
         del y_pred
@@ -178,5 +197,5 @@ def _keras_mask(y_pred):
         return None
     dtype = keras.backend.standardize_dtype(y_pred.dtype)
     one = ops.ones((), dtype=dtype)
-    masked = _KerasReduction(reduction="none", dtype=dtype)(one, y_pred)
+    masked = _MaskReader(reduction="none", dtype=dtype)(one, y_pred)
     return None if masked is one else masked != 0

@@ -266,12 +266,13 @@ def shapes_agree(one, other):
 # ----------------------------------------------------------------------------------------------------------- dtypes
 
 
-def float_tensor(name, values, dtype=None):
-    """A tensor of floats: in `dtype`, else in its own, which for integers is Keras's floatx."""
-    tensor = _tensor(name, values)
+def float_tensor(name, values, dtype=None, array_dtype=None):
+    """A tensor of floats: in `dtype` if that is given. Else a tensor keeps its own float dtype; an array or list becomes
+    `array_dtype`, and a tensor of integers too (None: Keras's floatx)."""
+    tensor = _tensor(name, values, dtype or array_dtype)
     kept = keras.backend.standardize_dtype(tensor.dtype)
     if dtype is None:
-        dtype = kept if "float" in kept else keras.config.floatx()
+        dtype = kept if "float" in kept else array_dtype or keras.config.floatx()
     return tensor if kept == dtype else ops.cast(tensor, dtype)
 
 
@@ -289,23 +290,21 @@ def label_tensor(labels):
     return ops.cast(tensor, "int64") if kept in ("uint32", "uint64") else tensor
 
 
-def _tensor(name, values):
+def _tensor(name, values, array_dtype=None):
+    """A tensor; an array or list becomes one of `array_dtype` at once, as some backends take float64 for float32."""
     if values is None:
         raise TypeError(f"`{name}` is None; expected an array of numbers.")
-    if not ops.is_tensor(values):
-        if isinstance(values, (dict, set)):
-            raise TypeError(f"`{name}` must be one array of numbers. Received: a {type(values).__name__}.")
-        if isinstance(values, (str, bytes)) or _kind(values) in "SUO":
-            raise TypeError(
-                f"`{name}` must hold numbers. Received: {type(values).__name__} of strings or objects. Turn class names into "
-                "integer ids first, for example with `keras.layers.StringLookup`."
-            )
-    elif "string" in str(values.dtype):
-        raise TypeError(
-            f"`{name}` must hold numbers. Received: strings. Turn class names into integer ids first, for example with "
-            "`keras.layers.StringLookup`."
-        )
-    return ops.convert_to_tensor(values)
+    if isinstance(values, (dict, set)):
+        raise TypeError(f"`{name}` must be one array of numbers. Received: a {type(values).__name__}.")
+    if ops.is_tensor(values):
+        if "string" not in str(values.dtype):
+            return ops.convert_to_tensor(values)
+    elif not isinstance(values, (str, bytes)) and _kind(values) not in "SUO":
+        return ops.convert_to_tensor(values, dtype=array_dtype)
+    raise TypeError(
+        f"`{name}` must hold numbers. Received: a {type(values).__name__} of strings or objects. Turn class names into "
+        "integer ids first, for example with `keras.layers.StringLookup`, and make ragged rows equally long."
+    )
 
 
 def _kind(values):

@@ -54,7 +54,7 @@ def renormalize(probs, axis):
 
     q_k = p_k / Σ_j p_j
     """
-    return ops.divide_no_nan(probs, ops.sum(probs, axis=axis, keepdims=True))
+    return divide_or_zero(probs, ops.sum(probs, axis=axis, keepdims=True))
 
 
 def clip(probs, epsilon):
@@ -62,7 +62,8 @@ def clip(probs, epsilon):
 
     q_k = min(max(p_k, ε), 1 - ε)
     """
-    return ops.minimum(ops.maximum(probs, constant(epsilon, probs)), constant(1.0 - epsilon, probs))
+    low, high = constant(epsilon, probs), constant(1.0 - epsilon, probs)
+    return ops.where(probs < low, low, ops.where(probs > high, high, probs))
 
 
 def log(clipped, probs, saturated_gradient, smallest):
@@ -78,7 +79,8 @@ def log(clipped, probs, saturated_gradient, smallest):
         source = ops.where(clipped == probs, probs, ops.stop_gradient(clipped))
     else:
         # max(p, smallest) in value, p in gradient
-        floored = probs + ops.stop_gradient(ops.maximum(probs, constant(smallest, probs)) - probs)
+        missing = constant(smallest, probs) - probs
+        floored = probs + ops.stop_gradient(ops.where(missing > 0, missing, 0.0))
         source = ops.where(probs > 0, floored, ops.ones_like(probs))
     slope = ops.log(source)
     return value + (slope - ops.stop_gradient(slope))  # the bracket is exactly 0, and carries the gradient
@@ -112,41 +114,74 @@ def mark_top(logits, axis):
     return class_ids(logits, axis) == ops.expand_dims(ops.cast(top, "int32"), axis)
 
 
-def measure_depths(logits, is_top, axis):
-    """How far each logit lies below the largest, m.
+def pick_top_logit(logits, is_top, axis):
+    """The largest logit.
 
-    d_k = m - z_k
+    m = max_k z_k
     """
-    top_logit = ops.sum(ops.where(is_top, logits, 0.0), axis=axis, keepdims=True)
-    return ops.where(is_top, 0.0, top_logit - logits)
+    return ops.sum(ops.where(is_top, logits, 0.0), axis=axis, keepdims=True)
 
 
-def sum_others(depths, is_top, axis):
-    """The softmax denominator, scaled by exp(-m) and without the top class's own 1.
+def check_lead(targets, is_top, axis):
+    """Whether the top class holds most of the target, so that the prediction is right.
 
-    Leaving the 1 out, rather than taking it away afterwards, is what keeps a confident prediction's small loss exact.
-
-    r = Σ_{k ≠ top} exp(-d_k)
+    t_top > Σ_k t_k / 2
     """
-    return ops.sum(ops.where(is_top, 0.0, ops.exp(-depths)), axis=axis, keepdims=True)
+    target_of_top = ops.sum(ops.where(is_top, targets, 0.0), axis=axis, keepdims=True)
+    return 2.0 * target_of_top > ops.sum(targets, axis=axis, keepdims=True)
 
 
-def expect_loss(targets, depths, others, axis):
+def center_on_top(top_logit, leads):
+    """What the logits are measured from, the largest. The loss does not depend on it, the rounding of its gradient does:
+    if the top class leads, its own gradient is what the others' add up to; else the center is a constant, as usual.
+
+    c = m
+    """
+    return ops.where(leads, top_logit, ops.stop_gradient(top_logit))
+
+
+def measure_lift(top_logit, leads):
+    """How far the top logit lies above the center: 0, but not to the gradient if the center is a constant.
+
+    e = z_top - c
+    """
+    return ops.where(leads, 0.0, top_logit - ops.stop_gradient(top_logit))
+
+
+def measure_depths(logits, is_top, top_center, lift):
+    """How far each logit lies below the center.
+
+    d_k = c - z_k
+    """
+    return ops.where(is_top, -lift, top_center - logits)
+
+
+def log_top_denominator(depths, is_top, lift, axis):
+    """The logarithm of the softmax denominator, scaled by exp(-c), from the top class's own 1 and the others.
+
+    Leaving the 1 out of the sum, rather than taking it away afterwards, keeps a confident prediction's small loss exact.
+
+    h = log(1 + r + expm1(e)),  r = Σ_{k ≠ top} exp(-d_k)
+    """
+    others = ops.sum(ops.exp(ops.where(is_top, -INFINITY, -depths)), axis=axis, keepdims=True)
+    return ops.log1p(others + ops.expm1(lift))
+
+
+def expect_loss(targets, depths, log_denominator, axis):
     """The expected -log p under the targets; a class with target 0 contributes 0, even at logit -inf.
 
-    loss = Σ_k t_k d_k + (Σ_k t_k) log(1 + r)
+    loss = Σ_k t_k d_k + (Σ_k t_k) h
     """
-    return ops.sum(product(targets, depths), axis=axis) + ops.squeeze(
-        ops.sum(targets, axis=axis, keepdims=True) * ops.log1p(others), axis
-    )
+    mass = ops.sum(targets, axis=axis)
+    return ops.sum(product(targets, depths), axis=axis) + mass * ops.squeeze(log_denominator, axis)
 
 
-def log_softmax(depths, others):
+def log_softmax(depths, log_denominator):
     """Log-probabilities from logits; nothing cancels in them.
 
-    log p_k = -d_k - log(1 + r)
+    log p_k = -d_k - h
     """
-    return -depths - ops.log1p(others)
+    return -depths - log_denominator
 
 
 def temper(logits, temperature):
@@ -181,6 +216,8 @@ def find_top_logit(logits, axis):
 
     m = max_k z_k
     """
+    if 0 in logits.shape:  # Keras refuses the maximum of an empty batch, of which there is none to take
+        return ops.sum(logits, axis=axis)
     return ops.max(ops.stop_gradient(logits), axis=axis)
 
 
@@ -205,16 +242,33 @@ def sum_non_targets(logits, is_target, center, axis):
 
     r = Σ_{k ≠ y} exp(z_k - c)
     """
-    terms = ops.exp(logits - ops.expand_dims(center, axis))
-    return ops.sum(ops.where(is_target, 0.0, terms), axis=axis)
+    below = ops.where(is_target, -INFINITY, logits - ops.expand_dims(center, axis))
+    return ops.sum(ops.exp(below), axis=axis)
 
 
-def finish_sparse(gap, non_targets):
-    """-log p_y without cancellation: about r when the prediction is confident and right.
+def log_denominator(gap, non_targets):
+    """The logarithm of the softmax denominator, scaled by exp(-c); near 0 when the prediction is confident and right.
 
-    loss = g + log(1 + r + expm1(-g))
+    h = log(1 + r + expm1(-g)) = log Σ_k exp(z_k - c)
     """
-    return gap + ops.log1p(non_targets + ops.expm1(-gap))
+    return ops.log1p(non_targets + ops.expm1(-gap))
+
+
+def add_gap(gap, log_denominator):
+    """-log p_y without cancellation: both terms are at least 0, and one is exact.
+
+    loss = g + h
+    """
+    return gap + log_denominator
+
+
+def expect_even_loss(logits, targets, top_logit, center, log_denominator, axis):
+    """The expected -log p under targets that are the same in every row; a class with target 0 contributes 0.
+
+    loss = Σ_k t_k (m - z_k) + (Σ_k t_k) (h + c - m)
+    """
+    depths = ops.expand_dims(top_logit, axis) - logits
+    return ops.sum(product(targets, depths), axis=axis) + ops.sum(targets) * (log_denominator + (center - top_logit))
 
 
 # ------------------------------------------------------------------------------------------------------ binary logits
@@ -309,7 +363,10 @@ def average(elements, axis):
 
     loss = Σ_i e_i / N
     """
-    return elements if axis == () else ops.mean(elements, axis=axis)
+    averaged = range(len(elements.shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    for one in sorted(averaged, reverse=True):  # not `ops.mean`, which rounds float64 to float32 on PyTorch
+        elements = ops.sum(elements, axis=one) / ops.cast(ops.shape(elements)[one], elements.dtype)
+    return elements
 
 
 # ----------------------------------------------------------------------------------- what the steps are written with
@@ -318,6 +375,11 @@ def average(elements, axis):
 def constant(value, like):
     """A number in another tensor's dtype, rounded once."""
     return ops.convert_to_tensor(value, dtype=like.dtype)
+
+
+def divide_or_zero(numerator, denominator):
+    """a / b; a where b is 0, which here goes with a = 0. (`ops.divide_no_nan` rounds float64 to float32 on PyTorch.)"""
+    return numerator / ops.where(denominator == 0, 1.0, denominator)
 
 
 def product(targets, values):

@@ -16,3 +16,7 @@ def read(x):
 def fail_unless(ok, values, message, culprits):
     del ok, message, culprits  # a compiled JAX program cannot raise
     return values
+
+
+def num_replicas():
+    return 1  # a sharded program is one program

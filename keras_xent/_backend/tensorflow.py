@@ -19,3 +19,7 @@ def fail_unless(ok, values, message, culprits):
         return values
     with tf.control_dependencies([tf.debugging.Assert(ok, [message, *culprits])]):
         return tf.identity(values)
+
+
+def num_replicas():
+    return tf.distribute.get_strategy().num_replicas_in_sync

@@ -20,3 +20,7 @@ def read(x):
 def fail_unless(ok, values, message, culprits):
     del ok, message, culprits  # raising would have to wait for the device
     return values
+
+
+def num_replicas():
+    return 1  # DistributedDataParallel averages gradients by itself

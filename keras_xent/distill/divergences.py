@@ -1,13 +1,14 @@
 """How far a student is from its teacher: one recipe per divergence.
 
-Each starts from `teacher` and `teacher_log_probs` (both tempered), and from the tempered student's `depths` and `others`
-(see `steps.measure_depths`), and ends in `divergence`: nats, one per example.
+Each starts from `teacher` and `teacher_log_probs` (both tempered) and from `tempered_student`, and ends in `divergence`: nats,
+one per example.
 """
 
 from keras import ops
 
 from .. import steps
 from .._recipe import Step
+from ..losses._common import below_top
 
 NEAR = 0.25  # below it, the difference e^d - 1 - d would cancel, and ten terms of its series are exact in float64
 
@@ -53,12 +54,14 @@ def weigh_teacher(teacher, mass):
 
 DIVERGENCES = {
     "kl": (
+        *below_top("tempered_student", leads="no_lead"),
         Step("student_log_probs", steps.log_softmax),
         Step("terms", measure_kl_terms),
         Step("divergence", sum_terms),
     ),
     "crossentropy": (
         Step("targets", weigh_teacher),
+        *below_top("tempered_student"),
         Step("divergence", steps.expect_loss),
     ),
 }

@@ -7,7 +7,7 @@ from .. import _checks, _labels, steps
 from .._base import StepwiseLoss, blank, evaluate, finite_rows, register
 from .._recipe import Step, run
 from ..losses import categorical, sparse
-from ..losses._common import CLIPPED_LOG, RENORMALIZE, below_top, common_quantities
+from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities
 from .divergences import DIVERGENCES
 from .packing import check_packed, unpack_targets
 from .teachers import TEACHERS
@@ -31,14 +31,14 @@ def add_label_loss(losses, label_losses, label_weight):
 
 
 STUDENT_FROM_PROBS = (RENORMALIZE, *CLIPPED_LOG)  # their logarithms are logits
-STUDENT = (Step("tempered_student", steps.temper), *below_top("tempered_student"))
+TEMPER = Step("tempered_student", steps.temper)
 SCALE = Step("losses", scale_divergence)
 ADD = Step("losses", add_label_loss)
 
 
 def recipe(options):
     """The steps from the teacher's targets and the student's logits to the soft part of the loss."""
-    return (*TEACHERS[options["targets"]], *STUDENT, *DIVERGENCES[options["divergence"]], SCALE)
+    return (*TEACHERS[options["targets"]], TEMPER, *DIVERGENCES[options["divergence"]], SCALE)
 
 
 def per_example(y_true, y_pred, options, dtype, listener=None):
@@ -261,7 +261,7 @@ class DistillationLoss(StepwiseLoss):
         self._configure(name, reduction, dtype, options)
 
     def _match(self, y_true, y_pred):
-        y_true = _checks.float_tensor("y_true", y_true)
+        y_true = self._floats("y_true", y_true)
         split_targets(y_true, y_pred, _checks.resolve_axis(self.axis, y_pred), self.labels)
         return y_true, y_pred
 

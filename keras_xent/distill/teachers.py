@@ -45,8 +45,8 @@ def take_logits(soft_targets):
 
 TEMPERED_SOFTMAX = (
     Step("tempered_teacher", steps.temper, logits="teacher_logits"),
-    *below_top("tempered_teacher", prefix="teacher_"),
-    Step("teacher_log_probs", steps.log_softmax, depths="teacher_depths", others="teacher_others"),
+    *below_top("tempered_teacher", prefix="teacher_", leads="no_lead"),
+    Step("teacher_log_probs", steps.log_softmax, depths="teacher_depths", log_denominator="teacher_log_denominator"),
     Step("teacher", steps.exponentiate, log_probs="teacher_log_probs"),
 )
 FROM_LOGITS = (Step("mass", assume_mass), Step("teacher_logits", take_logits), *TEMPERED_SOFTMAX)

@@ -28,6 +28,7 @@ def common_quantities(y_pred, options, axis, dtype):
         "label_smoothing": options.get("label_smoothing", 0.0),
         "epsilon": keras.config.epsilon() if epsilon is None else epsilon,
         "saturated_gradient": options.get("saturated_gradient", "flow"),
+        "no_lead": False,  # for a softmax that has no targets
         "smallest": SMALLEST_NORMAL[keras.backend.standardize_dtype(y_pred.dtype)],
     }
 
@@ -45,11 +46,20 @@ CLIPPED_LOG = Step("clipped", steps.clip), Step("log_probs", steps.log)
 WEIGH = Step("targets", steps.weigh)
 
 
-def below_top(logits="logits", prefix=""):
-    """The steps of a softmax in which nothing cancels: how far each class lies below the top one, what the others sum to."""
-    is_top, depths, others = f"{prefix}is_top", f"{prefix}depths", f"{prefix}others"
+def below_top(logits="logits", prefix="", leads="leads"):
+    """The steps of a softmax in which nothing cancels: how far each class lies below the top one, and the denominator.
+
+    `leads` names the verdict of `steps.check_lead`, or a quantity that is False.
+    """
+    is_top, top_logit, center, lift, depths, log_denominator = (
+        prefix + name for name in ("is_top", "top_logit", "top_center", "lift", "depths", "log_denominator")
+    )
     return (
         Step(is_top, steps.mark_top, logits=logits),
-        Step(depths, steps.measure_depths, logits=logits, is_top=is_top),
-        Step(others, steps.sum_others, depths=depths, is_top=is_top),
+        Step(top_logit, steps.pick_top_logit, logits=logits, is_top=is_top),
+        *((Step("leads", steps.check_lead, is_top=is_top),) if leads == "leads" else ()),
+        Step(center, steps.center_on_top, top_logit=top_logit, leads=leads),
+        Step(lift, steps.measure_lift, top_logit=top_logit, leads=leads),
+        Step(depths, steps.measure_depths, logits=logits, is_top=is_top, top_center=center, lift=lift),
+        Step(log_denominator, steps.log_top_denominator, depths=depths, is_top=is_top, lift=lift),
     )

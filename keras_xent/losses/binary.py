@@ -155,7 +155,7 @@ class BinaryCrossentropy(StepwiseLoss, keras.losses.BinaryCrossentropy):
         self._configure(name, reduction, dtype, options)
 
     def _match(self, y_true, y_pred):
-        y_true = _checks.float_tensor("y_true", y_true)
+        y_true = self._floats("y_true", y_true)
         y_true, y_pred = _checks.drop_singleton_axis(y_true, y_pred)
         _checks.same_shape(y_true, y_pred)
         return y_true, y_pred

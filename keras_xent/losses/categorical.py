@@ -162,7 +162,7 @@ class CategoricalCrossentropy(StepwiseLoss, keras.losses.CategoricalCrossentropy
         self._configure(name, reduction, dtype, options)
 
     def _match(self, y_true, y_pred):
-        y_true = _checks.float_tensor("y_true", y_true)
+        y_true = self._floats("y_true", y_true)
         _checks.same_shape(y_true, y_pred, " Integer labels go to `SparseCategoricalCrossentropy`.")
         return y_true, y_pred
 

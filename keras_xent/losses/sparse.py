@@ -10,7 +10,6 @@ from ._common import (
     CLIPPED_LOG,
     RENORMALIZE,
     WEIGH,
-    below_top,
     class_weight_along,
     common_options,
     common_quantities,
@@ -30,7 +29,8 @@ FROM_LOGITS = (
     Step("gap", steps.measure_gap),
     Step("center", steps.choose_center),
     Step("non_targets", steps.sum_non_targets),
-    Step("losses", steps.finish_sparse),
+    Step("log_denominator", steps.log_denominator),
+    Step("losses", steps.add_gap),
 )
 WEIGH_LOSS = Step("losses", steps.weigh_loss)
 
@@ -41,7 +41,7 @@ EVEN_FROM_PROBS = (
     Step("products", steps.multiply),
     Step("even_losses", steps.sum_over_classes),
 )
-EVEN_FROM_LOGITS = (*below_top(), Step("even_losses", steps.expect_loss))
+EVEN_FROM_LOGITS = (Step("even_losses", steps.expect_even_loss),)
 MIX = Step("losses", steps.mix)
 
 

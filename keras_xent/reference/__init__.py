@@ -1,7 +1,7 @@
 """The definitions: every loss and its gradient in NumPy, float64, one page each.
 
-`dtype` names the dtype that another implementation computes in: the clip bounds ε and 1 - ε are rounded to it, and it
-bounds the gradient of a vanishing probability. Everything else is float64. This package imports NumPy alone; the rest
+`dtype` is the dtype of another implementation's predictions: the clip bounds ε and 1 - ε are rounded to it (to float32 for
+half precision, which is computed in float32), and it bounds the gradient of a vanishing probability. All else is float64. This package imports NumPy alone; the rest
 of the library is tested against it.
 """
 

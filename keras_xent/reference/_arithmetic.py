@@ -3,7 +3,6 @@
 import numpy as np
 
 SMALLEST_NORMAL = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
-MANTISSA_BITS = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
 
 
 def smooth(targets, label_smoothing, axis):
@@ -37,14 +36,13 @@ def renormalize(probs, axis):
 
 
 def round_to(value, dtype):
-    """`value` as a float of `dtype` would hold it (bfloat16 too, which NumPy lacks)."""
-    significand, exponent = np.frexp(np.float64(value))
-    scale = 2.0 ** (MANTISSA_BITS[dtype] + 1)
-    return float(np.ldexp(np.round(significand * scale) / scale, exponent))
+    """`value` as the dtype that is computed in holds it; half precision is computed in float32."""
+    return float(np.dtype("float64" if dtype == "float64" else "float32").type(value))
 
 
 def clip(probs, epsilon, dtype):
-    """min(max(p, ε), 1 - ε), both bounds first rounded to `dtype`."""
+    """min(max(p, ε), 1 - ε), both bounds first rounded to the dtype of the computation; ε is Keras's 1e-7 if None."""
+    epsilon = 1e-7 if epsilon is None else epsilon
     return np.clip(probs, round_to(epsilon, dtype), round_to(1.0 - epsilon, dtype))
 
 

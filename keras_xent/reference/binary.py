@@ -13,7 +13,7 @@ def binary_crossentropy(
     axis=-1,
     *,
     pos_weight=None,
-    epsilon=1e-7,
+    epsilon=None,
     saturated_gradient="flow",
     dtype="float64",
 ):
@@ -39,7 +39,7 @@ def binary_crossentropy_gradient(
     axis=-1,
     *,
     pos_weight=None,
-    epsilon=1e-7,
+    epsilon=None,
     saturated_gradient="flow",
     dtype="float64",
 ):

@@ -13,7 +13,7 @@ def categorical_crossentropy(
     axis=-1,
     *,
     class_weight=None,
-    epsilon=1e-7,
+    epsilon=None,
     saturated_gradient="flow",
     dtype="float64",
 ):
@@ -38,7 +38,7 @@ def categorical_crossentropy_gradient(
     axis=-1,
     *,
     class_weight=None,
-    epsilon=1e-7,
+    epsilon=None,
     saturated_gradient="flow",
     dtype="float64",
 ):

@@ -27,7 +27,7 @@ def distillation_loss(
     hard_labels=None,
     scale_by_temperature_squared=True,
     axis=-1,
-    epsilon=1e-7,
+    epsilon=None,
     dtype="float64",
 ):
     """loss = (1 - λ) T² D(teacher^(1/T), student^(1/T)) + λ CE(hard label, student), one per example.
@@ -66,7 +66,7 @@ def distillation_loss_gradient(
     hard_labels=None,
     scale_by_temperature_squared=True,
     axis=-1,
-    epsilon=1e-7,
+    epsilon=None,
     dtype="float64",
 ):
     """d loss / d y_pred: for logits (1 - λ) T² (q - p) / T + λ (softmax(s) - label); the same for both divergences."""

@@ -1,0 +1,1 @@
+"""Comparing implementations: how far they may be apart, and where Keras is known to differ."""

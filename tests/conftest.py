@@ -1,0 +1,22 @@
+"""Seeded draws and Hypothesis profiles."""
+
+import hypothesis
+import numpy as np
+import pytest
+
+hypothesis.settings.register_profile("ci", max_examples=25, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("deep", max_examples=1000, deadline=None, database=None)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--deep", action="store_true", help="many more Hypothesis cases, drawn anew each run")
+
+
+def pytest_configure(config):
+    hypothesis.settings.load_profile("deep" if config.getoption("--deep") else "ci")
+
+
+@pytest.fixture
+def rng():
+    """A generator seeded anew for each test."""
+    return np.random.default_rng(0)

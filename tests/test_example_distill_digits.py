@@ -1,0 +1,209 @@
+"""The example that distils digits, run as a user runs it, on a small setting: its words follow from its numbers."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from keras_xent.parity.bounds import error_in_bounds
+
+from .backends import BACKEND
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "distill_digits.py"
+T_QUANTILE = 12.7062  # Student's, 97.5%, one degree of freedom: two seeds
+
+
+def run_example(*arguments, launcher=(EXAMPLE,), **environment):
+    """Runs the example in a process of its own; None removes a variable from its environment."""
+    search_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    variables = {**os.environ, "PYTHONPATH": search_path, "PYTHONIOENCODING": "utf-8", **environment}
+    variables = {name: value for name, value in variables.items() if value is not None}
+    command = [sys.executable, *launcher, *arguments]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, encoding="utf-8")
+
+
+def results_in(directory):
+    return json.loads((directory / "digits.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """What one small run printed, and the directory it wrote into; the option rules over the environment."""
+    directory = tmp_path_factory.mktemp("quick") / "made" / "by the run"
+    finished = run_example("--quick", "--backend", BACKEND, "--output", directory, KERAS_BACKEND="unheard-of")
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout, directory
+
+
+@pytest.fixture(scope="module")
+def example():
+    """The names that the example defines."""
+    return runpy.run_path(str(EXAMPLE))
+
+
+def test_prints_a_row_for_each_network_with_the_numbers_it_saves(quick):
+    printed, directory = quick
+    results = results_in(directory)
+    assert results["settings"]["backend"] == BACKEND
+    assert [row["loss"] for row in results["rows"]] == [
+        "keras_xent.SparseCategoricalCrossentropy",
+        "keras_xent.SparseCategoricalCrossentropy",
+        "keras.losses.SparseCategoricalCrossentropy",
+        "keras.losses.CategoricalCrossentropy",
+        "keras_xent.DistillationLoss",
+        "keras.losses.CategoricalCrossentropy",
+        "keras_xent.DistillationLoss",
+    ]
+    table = printed.splitlines()
+    for row in results["rows"]:
+        line = next(n for n, text in enumerate(table) if row["source"] in text and row["loss"] in table[n + 1])
+        accuracy, loss = row["test_accuracy"], row["test_loss"]
+        assert f" {np.mean(accuracy):.2f} ± {np.std(accuracy, ddof=1):.2f} " in table[line]
+        assert f" {np.mean(loss):.3f} ± {np.std(loss, ddof=1):.3f} " in table[line]
+        assert f" {np.mean(row['milliseconds_per_epoch']):.0f} " in table[line]
+        table = table[line + 1 :]
+
+
+def test_results_are_plausible(quick):
+    rows = results_in(quick[1])["rows"]
+    accuracies = np.array([row["test_accuracy"] for row in rows])
+    losses = np.array([row["test_loss"] for row in rows])
+    assert accuracies.shape == losses.shape == (7, 2)
+    assert (accuracies[0] > 85).all()  # the teacher, after two epochs
+    assert (accuracies > 15).all() and (accuracies <= 100).all()  # chance is 10
+    assert (losses > 0).all() and (losses < np.log(10)).all()
+    for row in rows:
+        assert np.shape(row["training_loss"]) == (2, 2)
+        assert (np.diff(row["training_loss"], axis=1) < 0).all()
+        assert min(row["milliseconds_per_epoch"]) > 0
+    labelled = [row["training_accuracy"] for row in rows if None not in row["training_accuracy"]]
+    assert len(labelled) == 4  # among them the student whose labels are packed with the teacher's probabilities
+    assert (np.array(labelled) > 15).all() and (np.array(labelled) <= 100).all()
+
+
+def test_the_built_in_loss_trains_the_same_student(quick):
+    _, ours, built_in = results_in(quick[1])["rows"][:3]
+    terms = 10 * 40  # classes, and steps taken, each of which rounds
+    for key in ("training_loss", "test_loss"):
+        assert error_in_bounds(ours[key], built_in[key], "float32", terms=terms) <= 1
+    assert ours["test_accuracy"] == built_in["test_accuracy"]
+
+
+def test_a_seed_gives_the_same_numbers_again(quick, tmp_path):
+    """Also with fewer seeds, and with the backend named in the environment."""
+    finished = run_example("--quick", "--seeds", "1", "--output", tmp_path, KERAS_BACKEND=BACKEND)
+    assert finished.returncode == 0, finished.stderr
+    again = results_in(tmp_path)
+    assert again["settings"]["backend"] == BACKEND
+    for row, once in zip(again["rows"], results_in(quick[1])["rows"], strict=True):
+        for key in ("training_loss", "training_accuracy", "test_accuracy", "test_loss"):
+            assert row[key] == once[key][:1]
+    assert finished.stdout.count("cannot be told from one seed") == 8
+
+
+def test_a_network_starts_anew_with_each_seed(example):
+    """Weights, optimizer, dropout and batches: what it learned before leaves no trace."""
+    teacher = example["all_lessons"](SimpleNamespace(labels=128, temperature=4.0, label_weight=0.5))[0]
+    network, digits = example["Network"](teacher), example["Digits"](0, few=128)
+    curves = []
+    for seed in (0, 1, 0):
+        network.restart(seed)
+        curves.append(network.learn(digits, epochs=2, epoch_is_over=lambda: None)["training_loss"])
+    assert curves[0] == curves[2] != curves[1]
+
+
+def test_saves_a_plot(quick):
+    pixels = matplotlib.image.imread(quick[1] / "digits.png")
+    assert pixels.shape[0] > 500 and pixels.shape[1] > 1000
+    assert len(np.unique(pixels.reshape(-1, pixels.shape[-1]), axis=0)) > 50  # colours
+
+
+def test_what_it_says_follows_from_its_numbers(quick):
+    printed, directory = quick
+    results = results_in(directory)
+    pairs = [(4, 1), (6, 1), (4, 3), (6, 5)]
+    lines = printed.splitlines()
+    for (question, answer), (row, baseline) in zip(results["answers"].items(), pairs, strict=True):
+        shown = lines[lines.index(question) + 1 :]
+        for (key, words), line, better in zip(answer.items(), shown, (1, -1), strict=False):
+            assert line == f"  {key.replace('_', ' ')}: {words}"
+            first, second = np.subtract(results["rows"][row][key], results["rows"][baseline][key])
+            mean, margin = (first + second) / 2, T_QUANTILE * abs(first - second) / 2
+            expected = "no difference" if abs(mean) <= margin else "helped" if better * mean > 0 else "hurt"
+            assert words.startswith(expected)
+            assert f"({mean:+z.{2 if better > 0 else 3}f} ± " in words
+
+
+@pytest.mark.parametrize(
+    ("key", "differences", "words"),
+    [
+        ("test_accuracy", [2.0, 3.0, 2.5], "helped (+2.50 ± 1.24 points)"),
+        ("test_accuracy", [-2.0, -3.0, -2.5], "hurt (-2.50 ± 1.24 points)"),
+        ("test_accuracy", [2.0, -3.0, 2.5], "no difference beyond the seeds' spread (+0.50 ± 7.56 points)"),
+        ("test_accuracy", [0.0, 0.0, 0.0], "no difference beyond the seeds' spread (+0.00 ± 0.00 points)"),
+        ("test_accuracy", [2.5], "cannot be told from one seed (+2.50 points)"),
+        ("test_loss", [-0.2, -0.3, -0.25], "helped (-0.250 ± 0.124 nats)"),
+        ("test_loss", [0.2, 0.3, 0.25], "hurt (+0.250 ± 0.124 nats)"),
+        ("test_loss", [-1e-9, 0.0, -1e-9], "no difference beyond the seeds' spread (+0.000 ± 0.000 nats)"),
+    ],
+)
+def test_verdict_in_words(example, key, differences, words):
+    assert example["verdict"](differences, example["QUANTITIES"][key]) == words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", "0"], "argument --seeds: 0 is not between 1 and 1000"),
+        (["--seeds", "many"], "argument --seeds: invalid int value: 'many'"),
+        (["--temperature", "0"], "argument --temperature: 0 is not between 0.01 and 1000"),
+        (["--temperature", "-3"], "argument --temperature: -3 is not between 0.01 and 1000"),
+        (["--temperature", "nan"], "argument --temperature: nan is not between 0.01 and 1000"),
+        (["--label-weight", "1.5"], "argument --label-weight: 1.5 is not between 0 and 1"),
+        (["--labels", "5"], "argument --labels: 5 is not between 10 and 1000"),
+        (["--epochs", "0"], "argument --epochs: 0 is not between 1 and 10000"),
+        (["--backend", "numpy"], "backend 'numpy' is none of tensorflow, jax, torch"),
+        (["--colour", "red"], "unrecognized arguments: --colour red"),
+    ],
+)
+def test_bad_arguments_end_in_one_line(arguments, message):
+    finished = run_example(*arguments)
+    assert finished.returncode == 2
+    assert finished.stderr == f"distill_digits.py: error: {message}\n"
+    assert finished.stdout == ""
+
+
+def test_an_output_that_is_a_file_ends_in_one_line(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    finished = run_example("--output", file)
+    assert finished.returncode == 2
+    assert finished.stderr == f"distill_digits.py: error: --output {file} cannot be a directory: File exists\n"
+
+
+def test_a_backend_that_is_not_installed_ends_in_one_line(tmp_path):
+    launcher = tmp_path / "distill_digits.py"
+    launcher.write_text(
+        f"import runpy, sys\nsys.modules[{BACKEND!r}] = None\nrunpy.run_path({str(EXAMPLE)!r}, run_name='__main__')\n"
+    )
+    finished = run_example("--backend", BACKEND, launcher=[launcher])
+    assert finished.returncode == 2
+    assert finished.stderr == (
+        f"distill_digits.py: error: not installed: {BACKEND}. Run: pip install '.[examples,{BACKEND}]'\n"
+    )
+
+
+def test_help_names_the_defaults():
+    finished = run_example("--help", KERAS_BACKEND=None)
+    assert finished.returncode == 0
+    printed = " ".join(finished.stdout.split())
+    for text in ("tensorflow, jax, torch (default: tensorflow)", "--seeds", "(default: 5)", "(default: 4.0)"):
+        assert text in printed

@@ -1,0 +1,440 @@
+"""Value and gradient equal those of other libraries: Keras 2 and TensorFlow, optax, PyTorch; each on its own backend.
+
+The peers compute in float64, on inputs that the tested dtype holds exactly, so that the whole error is ours.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+import keras_xent
+from keras_xent.parity.bounds import error_in_bounds
+
+from .backends import BACKEND, DTYPES, array, rounded, tensor, value_and_gradient
+from .cases import one_hot, predictions, softmax
+
+CLASSES, IGNORED, TEMPERATURE = 7, 2, 4.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One of our losses and its peer, as functions of the predictions."""
+
+    name: str
+    ours: Callable
+    theirs: Callable
+    y_pred: np.ndarray
+
+
+class Draws:
+    """Inputs as a dtype holds them."""
+
+    def __init__(self, dtype):
+        rng = np.random.default_rng(0)
+        self.dtype = dtype
+        self.logits = predictions(rng, (6, CLASSES), -1, True, dtype)
+        self.wide_logits = rounded(10.0 * self.logits, dtype)
+        self.probs = predictions(rng, (6, CLASSES), -1, False, dtype)
+        self.ids = np.array([2, 0, 6, 1, 5, 3])
+        self.one_hot = one_hot(self.ids, CLASSES)
+        self.soft = rounded(softmax(rng.normal(size=(6, CLASSES))), dtype)
+        self.soft /= self.soft.sum(axis=-1, keepdims=True)  # exactly what the peers take for granted
+        self.soft = self.soft if dtype in ("float32", "float64") else self.one_hot
+        self.weights = rng.uniform(0.5, 2.0, CLASSES)
+        self.sample_weight = rounded(rng.uniform(0.5, 2.0, 6), dtype)
+        self.middle_logits = predictions(rng, (2, CLASSES, 3), 1, True, dtype)
+        self.middle_ids = rng.integers(0, CLASSES, size=(2, 3))
+        self.yes_no = rng.integers(0, 2, size=(6, CLASSES)).astype("float64")
+        self.teacher = predictions(rng, (6, CLASSES), -1, True, dtype)
+        self.ruled_out = self.logits.copy()
+        self.ruled_out[np.arange(6), (self.ids + 1) % CLASSES] = -np.inf
+
+
+def distillation_pairs(draws, divergences, label_loss):
+    """Pairs for peers that offer a divergence of tempered log-probabilities, as functions of (student, teacher) logits."""
+    scale = TEMPERATURE**2
+    for targets, teacher in (
+        ("logits", draws.teacher),
+        ("probs", softmax(draws.teacher)),
+        ("log_probs", np.log(softmax(draws.teacher))),
+    ):
+        for name, (divergence, peer) in divergences.items():
+            yield Pair(
+                f"{name}, targets {targets}",
+                functools.partial(
+                    keras_xent.distillation_loss,
+                    tensor(teacher, "float32" if draws.dtype != "float64" else "float64"),
+                    temperature=TEMPERATURE,
+                    targets=targets,
+                    divergence=divergence,
+                ),
+                lambda y_pred, peer=peer: scale * peer(y_pred / TEMPERATURE, draws.teacher / TEMPERATURE),
+                draws.logits,
+            )
+    name, (divergence, peer) = next(iter(divergences.items()))
+    yield Pair(
+        f"{name}, and hard labels",
+        functools.partial(
+            keras_xent.distillation_loss,
+            keras_xent.pack_targets(draws.teacher, draws.ids),
+            temperature=TEMPERATURE,
+            targets="logits",
+            divergence=divergence,
+            labels="sparse",
+            label_weight=0.25,
+        ),
+        lambda y_pred: (
+            0.75 * scale * peer(y_pred / TEMPERATURE, rounded(draws.teacher, "float32") / TEMPERATURE)
+            + 0.25 * label_loss(y_pred)
+        ),
+        draws.logits,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- the peers
+
+
+def tensorflow_pairs(draws):
+    """Keras 2, and TensorFlow's own function for positive weights."""
+    import tensorflow as tf
+    import tf_keras
+
+    losses, dtype = tf_keras.losses, draws.dtype
+    for y_pred, from_logits in ((draws.logits, True), (draws.wide_logits, True), (draws.probs, False)):
+        context = f"from_logits={from_logits}, up to {y_pred.max():.1f}"
+        for label_smoothing in (0.0, 0.2):
+            options = {"from_logits": from_logits, "label_smoothing": label_smoothing}
+            for kind, y_true in (("one-hot", draws.one_hot), ("soft", draws.soft)):
+                yield Pair(
+                    f"tf_keras CategoricalCrossentropy, {kind}, {context}, {label_smoothing=}",
+                    functools.partial(keras_xent.categorical_crossentropy, tensor(y_true, dtype), **options),
+                    functools.partial(losses.CategoricalCrossentropy(reduction="none", **options), y_true),
+                    y_pred,
+                )
+        for ignore_class in (None, IGNORED):
+            options = {"from_logits": from_logits, "ignore_class": ignore_class}
+            yield Pair(
+                f"tf_keras SparseCategoricalCrossentropy, {context}, {ignore_class=}",
+                functools.partial(keras_xent.sparse_categorical_crossentropy, draws.ids, **options),
+                functools.partial(losses.SparseCategoricalCrossentropy(reduction="none", **options), draws.ids),
+                y_pred,
+            )
+    for label_smoothing in (0.0, 0.2):
+        options = {"from_logits": True, "label_smoothing": label_smoothing}
+        yield Pair(
+            f"tf_keras BinaryCrossentropy, {label_smoothing=}",
+            functools.partial(keras_xent.binary_crossentropy, tensor(draws.yes_no, dtype), **options),
+            functools.partial(losses.BinaryCrossentropy(reduction="none", **options), draws.yes_no),
+            draws.wide_logits,
+        )
+
+    def binary_from_probs(y_pred):
+        # Keras 2 adds ε inside the logarithm, after the clip: with a vanishing ε it is the loss that we mean.
+        epsilon = tf_keras.backend.epsilon()
+        tf_keras.backend.set_epsilon(1e-30)
+        try:
+            return losses.binary_crossentropy(draws.yes_no, y_pred)
+        finally:
+            tf_keras.backend.set_epsilon(epsilon)
+
+    yield Pair(
+        "tf_keras binary_crossentropy, from probabilities",
+        functools.partial(keras_xent.binary_crossentropy, tensor(draws.yes_no, dtype)),
+        binary_from_probs,
+        draws.probs,
+    )
+    yield Pair(
+        "tf_keras CategoricalCrossentropy, class axis in the middle",
+        functools.partial(
+            keras_xent.categorical_crossentropy,
+            tensor(one_hot(draws.middle_ids, CLASSES, 1), dtype),
+            from_logits=True,
+            axis=1,
+        ),
+        functools.partial(
+            losses.CategoricalCrossentropy(reduction="none", from_logits=True, axis=1),
+            one_hot(draws.middle_ids, CLASSES, 1),
+        ),
+        draws.middle_logits,
+    )
+    for ours, theirs in (("sum_over_batch_size", "sum_over_batch_size"), ("sum", "sum")):
+        loss = keras_xent.CategoricalCrossentropy(from_logits=True, reduction=ours, dtype=dtype)
+        peer = losses.CategoricalCrossentropy(from_logits=True, reduction=theirs)
+        yield Pair(
+            f"tf_keras, weighed and reduced to {theirs}",
+            lambda y_pred, loss=loss: loss(tensor(draws.one_hot, dtype), y_pred, tensor(draws.sample_weight, dtype)),
+            lambda y_pred, peer=peer: peer(draws.one_hot, y_pred, draws.sample_weight),
+            draws.logits,
+        )
+    pos_weight = draws.weights.tolist()
+    yield Pair(
+        "tf.nn.weighted_cross_entropy_with_logits",
+        functools.partial(
+            keras_xent.binary_crossentropy,
+            tensor(draws.yes_no, dtype),
+            from_logits=True,
+            axis=(),
+            pos_weight=pos_weight,
+        ),
+        lambda y_pred: tf.nn.weighted_cross_entropy_with_logits(draws.yes_no, y_pred, np.asarray(pos_weight)),
+        draws.wide_logits,
+    )
+
+    def kl(student, teacher):
+        return losses.KLDivergence(reduction="none")(tf.nn.softmax(teacher), tf.nn.softmax(student))
+
+    def crossentropy(student, teacher):
+        return losses.categorical_crossentropy(tf.nn.softmax(teacher), student, from_logits=True)
+
+    divergences = {"tf_keras KLDivergence": ("kl", kl), "tf_keras cross-entropy": ("crossentropy", crossentropy)}
+    label_loss = losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
+    yield from distillation_pairs(draws, divergences, lambda y_pred: label_loss(draws.ids, y_pred))
+
+
+def jax_pairs(draws):
+    """Optax."""
+    import jax
+    import optax
+
+    dtype = draws.dtype
+    for y_pred in (draws.logits, draws.wide_logits):
+        context = f"up to {y_pred.max():.1f}"
+        yield Pair(
+            f"optax softmax_cross_entropy_with_integer_labels, {context}",
+            functools.partial(keras_xent.sparse_categorical_crossentropy, draws.ids, from_logits=True),
+            lambda y_pred: optax.softmax_cross_entropy_with_integer_labels(y_pred, draws.ids),
+            y_pred,
+        )
+        for label_smoothing in (0.0, 0.2):
+            options = {"from_logits": True, "label_smoothing": label_smoothing}
+            for kind, y_true in (("one-hot", draws.one_hot), ("soft", draws.soft)):
+                yield Pair(
+                    f"optax softmax_cross_entropy, {kind}, {context}, {label_smoothing=}",
+                    functools.partial(keras_xent.categorical_crossentropy, tensor(y_true, dtype), **options),
+                    lambda y_pred, y_true=y_true, smoothing=label_smoothing: optax.softmax_cross_entropy(
+                        y_pred, optax.smooth_labels(y_true, smoothing)
+                    ),
+                    y_pred,
+                )
+            yield Pair(
+                f"optax softmax_cross_entropy, class ids, {context}, {label_smoothing=}",
+                functools.partial(keras_xent.sparse_categorical_crossentropy, draws.ids, **options),
+                lambda y_pred, smoothing=label_smoothing: optax.softmax_cross_entropy(
+                    y_pred, optax.smooth_labels(draws.one_hot, smoothing)
+                ),
+                y_pred,
+            )
+    for axis_options in ({"axis": 1}, {"axis": -2}):
+        yield Pair(
+            f"optax softmax_cross_entropy_with_integer_labels, {axis_options}",
+            functools.partial(
+                keras_xent.sparse_categorical_crossentropy, draws.middle_ids, from_logits=True, **axis_options
+            ),
+            lambda y_pred, axis_options=axis_options: optax.softmax_cross_entropy_with_integer_labels(
+                y_pred, draws.middle_ids, **axis_options
+            ),
+            draws.middle_logits,
+        )
+    yield Pair(
+        "optax safe_softmax_cross_entropy, classes ruled out",
+        functools.partial(keras_xent.categorical_crossentropy, tensor(draws.one_hot, dtype), from_logits=True),
+        lambda y_pred: optax.losses.safe_softmax_cross_entropy(y_pred, draws.one_hot),
+        draws.ruled_out,
+    )
+    yield Pair(
+        "optax sigmoid_binary_cross_entropy",
+        functools.partial(keras_xent.binary_crossentropy, tensor(draws.yes_no, dtype), from_logits=True, axis=()),
+        lambda y_pred: optax.sigmoid_binary_cross_entropy(y_pred, draws.yes_no),
+        draws.wide_logits,
+    )
+
+    def kl(student, teacher):
+        return optax.losses.kl_divergence(jax.nn.log_softmax(student), jax.nn.softmax(teacher))
+
+    def kl_with_log_targets(student, teacher):
+        return optax.losses.kl_divergence_with_log_targets(jax.nn.log_softmax(student), jax.nn.log_softmax(teacher))
+
+    def crossentropy(student, teacher):
+        return optax.softmax_cross_entropy(student, jax.nn.softmax(teacher))
+
+    divergences = {
+        "optax kl_divergence": ("kl", kl),
+        "optax kl_divergence_with_log_targets": ("kl", kl_with_log_targets),
+        "optax softmax_cross_entropy": ("crossentropy", crossentropy),
+    }
+    yield from distillation_pairs(
+        draws, divergences, lambda y_pred: optax.softmax_cross_entropy_with_integer_labels(y_pred, draws.ids)
+    )
+
+
+def torch_pairs(draws):
+    """PyTorch's functions."""
+    import torch
+    from torch.nn import functional
+
+    dtype, ids, weights = draws.dtype, torch.as_tensor(draws.ids), torch.as_tensor(draws.weights)
+    one_hot_targets, soft, yes_no = (torch.as_tensor(x) for x in (draws.one_hot, draws.soft, draws.yes_no))
+    for label_smoothing in (0.0, 0.2):
+        for weigh in (False, True):
+            for y_pred in (draws.logits, draws.wide_logits):
+                context = f"up to {y_pred.max():.1f}, {label_smoothing=}, weight={weigh}"
+                ours = {"label_smoothing": label_smoothing, "class_weight": draws.weights if weigh else None}
+                ours["from_logits"] = True
+                theirs = {"label_smoothing": label_smoothing, "weight": weights if weigh else None, "reduction": "none"}
+                for ignored in (-100, IGNORED):
+                    yield Pair(
+                        f"torch cross_entropy, class ids, {context}, ignore_index={ignored}",
+                        functools.partial(
+                            keras_xent.sparse_categorical_crossentropy, draws.ids, ignore_class=ignored, **ours
+                        ),
+                        lambda y_pred, theirs=theirs, ignored=ignored: functional.cross_entropy(
+                            y_pred, ids, ignore_index=ignored, **theirs
+                        ),
+                        y_pred,
+                    )
+                for kind, y_true in (("one-hot", one_hot_targets), ("soft", soft)):
+                    yield Pair(
+                        f"torch cross_entropy, {kind}, {context}",
+                        functools.partial(keras_xent.categorical_crossentropy, tensor(y_true, dtype), **ours),
+                        lambda y_pred, y_true=y_true, theirs=theirs: functional.cross_entropy(y_pred, y_true, **theirs),
+                        y_pred,
+                    )
+    yield Pair(
+        "torch cross_entropy, class axis in the middle",
+        functools.partial(keras_xent.sparse_categorical_crossentropy, draws.middle_ids, from_logits=True, axis=1),
+        lambda y_pred: functional.cross_entropy(y_pred, torch.as_tensor(draws.middle_ids), reduction="none"),
+        draws.middle_logits,
+    )
+    yield Pair(
+        "torch cross_entropy, classes ruled out",
+        functools.partial(keras_xent.sparse_categorical_crossentropy, draws.ids, from_logits=True),
+        lambda y_pred: functional.cross_entropy(y_pred, ids, reduction="none"),
+        draws.ruled_out,
+    )
+    for reduction in ("mean", "sum"):
+        loss = keras_xent.SparseCategoricalCrossentropy(True, IGNORED, reduction, dtype=dtype)
+        yield Pair(
+            f"torch cross_entropy, reduced to {reduction} without the ignored",
+            lambda y_pred, loss=loss: loss(draws.ids, y_pred),
+            lambda y_pred, reduction=reduction: functional.cross_entropy(
+                y_pred, ids, ignore_index=IGNORED, reduction=reduction
+            ),
+            draws.logits,
+        )
+    yield Pair(
+        "torch nll_loss of renormalised probabilities",
+        functools.partial(keras_xent.sparse_categorical_crossentropy, draws.ids),
+        lambda y_pred: functional.nll_loss(torch.log(y_pred / y_pred.sum(-1, keepdim=True)), ids, reduction="none"),
+        draws.probs,
+    )
+    yield Pair(
+        "torch binary_cross_entropy",
+        functools.partial(keras_xent.binary_crossentropy, tensor(draws.yes_no, dtype), axis=()),
+        lambda y_pred: functional.binary_cross_entropy(y_pred, yes_no, reduction="none"),
+        draws.probs,
+    )
+    for pos_weight in (None, 3.0, draws.weights):
+        theirs = None if pos_weight is None else torch.as_tensor(pos_weight, dtype=torch.float64)
+        yield Pair(
+            f"torch binary_cross_entropy_with_logits, pos_weight of shape {np.shape(pos_weight)}",
+            functools.partial(
+                keras_xent.binary_crossentropy,
+                tensor(draws.yes_no, dtype),
+                from_logits=True,
+                axis=(),
+                pos_weight=pos_weight,
+            ),
+            lambda y_pred, theirs=theirs: functional.binary_cross_entropy_with_logits(
+                y_pred, yes_no, pos_weight=theirs, reduction="none"
+            ),
+            draws.wide_logits,
+        )
+
+    def kl(student, teacher):
+        log_teacher = torch.log_softmax(torch.as_tensor(teacher), -1)
+        return functional.kl_div(torch.log_softmax(student, -1), log_teacher, reduction="none", log_target=True).sum(-1)
+
+    def crossentropy(student, teacher):
+        return functional.cross_entropy(student, torch.softmax(torch.as_tensor(teacher), -1), reduction="none")
+
+    divergences = {"torch kl_div": ("kl", kl), "torch cross_entropy": ("crossentropy", crossentropy)}
+    yield from distillation_pairs(
+        draws, divergences, lambda y_pred: functional.cross_entropy(y_pred, ids, reduction="none")
+    )
+    mean_kl = keras_xent.DistillationLoss(TEMPERATURE, targets="logits", dtype=dtype)
+    yield Pair(
+        "torch kl_div, batchmean",
+        lambda y_pred: mean_kl(tensor(draws.teacher, dtype), y_pred),
+        lambda y_pred: (
+            TEMPERATURE**2
+            * functional.kl_div(
+                torch.log_softmax(y_pred / TEMPERATURE, -1),
+                torch.softmax(torch.as_tensor(draws.teacher) / TEMPERATURE, -1),
+                reduction="batchmean",
+            )
+        ),
+        draws.logits,
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- the comparison
+
+
+@functools.cache
+def pairs(dtype):
+    """The pairs of this backend by name, on inputs that `dtype` holds."""
+    of_backend = {"tensorflow": tensorflow_pairs, "jax": jax_pairs, "torch": torch_pairs}[BACKEND]
+    return {pair.name: pair for pair in of_backend(Draws(dtype))}
+
+
+def in_float64():
+    """JAX has no float64 unless it is told to."""
+    if BACKEND != "jax":
+        return contextlib.nullcontext()
+    import jax
+
+    return jax.enable_x64(True)
+
+
+def errors(pair, dtype):
+    """The errors of our value and gradient, in multiples of what rounding allows: both at most 1."""
+    value, gradient = value_and_gradient(pair.ours, tensor(pair.y_pred, dtype))
+    with in_float64():
+        expected = value_and_gradient(pair.theirs, tensor(pair.y_pred, "float64"))
+        expected_value, expected_gradient = (array(part) for part in expected)
+    assert expected_value.dtype == expected_gradient.dtype == np.float64
+    terms, span = pair.y_pred.size, np.ptp(pair.y_pred[np.isfinite(pair.y_pred)])
+    # The peers take logits and their log-sum-exp from each other, and 1 from probabilities: terms of size 1 and more.
+    return (
+        error_in_bounds(value, expected_value, dtype, terms, span, floor=1.0),
+        error_in_bounds(gradient, expected_gradient, dtype, terms, span, floor=np.abs(expected_gradient).max()),
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", pairs("float32"))
+def test_equals_its_peer(name, dtype):
+    value_error, gradient_error = errors(pairs(dtype)[name], dtype)
+    assert value_error <= 1
+    assert gradient_error <= 1
+
+
+@pytest.mark.parametrize("name", pairs("float32"))
+def test_the_comparison_can_fail(name):
+    """A loss that is too large by one part in ten thousand is found, in its value and in its gradient."""
+    pair = pairs("float32")[name]
+    value_error, gradient_error = errors(replace(pair, ours=lambda y_pred: 1.0001 * pair.ours(y_pred)), "float32")
+    assert value_error > 1
+    assert gradient_error > 1
+
+
+def test_a_temperature_that_is_not_squared_is_found():
+    name = next(name for name in pairs("float32") if "kl" in name.lower())
+    pair = pairs("float32")[name]
+    unscaled = functools.partial(pair.ours, scale_by_temperature_squared=False)
+    assert max(errors(replace(pair, ours=lambda y_pred: TEMPERATURE**2 * unscaled(y_pred)), "float32")) <= 1
+    assert min(errors(replace(pair, ours=lambda y_pred: TEMPERATURE * unscaled(y_pred)), "float32")) > 1

@@ -1,0 +1,185 @@
+"""Sample weights, Keras masks and reductions: how they align, what they remove, what the denominator is."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+import keras_xent
+from keras_xent import reference
+from keras_xent.parity.bounds import error_in_bounds
+
+from .backends import MODES, array, tensor, value_and_gradient
+from .cases import one_hot, predictions
+
+REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none", None)
+BATCH, TIME, CLASSES = 3, 4, 5
+
+
+class AttachMask(keras.layers.Layer):
+    """Leaves its input as a layer does that computes a mask."""
+
+    def __init__(self, mask):
+        super().__init__(autocast=False)
+        self.supports_masking = True
+        self.mask = tensor(mask)
+
+    def call(self, inputs):
+        return inputs * 1.0
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return self.mask
+
+
+def with_mask(y_pred, mask):
+    return AttachMask(mask)(y_pred)
+
+
+def sequence(rng, from_logits=True):
+    labels = rng.integers(0, CLASSES, size=(BATCH, TIME))
+    return labels, predictions(rng, (BATCH, TIME, CLASSES), -1, from_logits)
+
+
+def losses_of(labels, y_pred):
+    return reference.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
+
+
+def close(actual, expected):
+    return error_in_bounds(array(actual), expected, "float32", BATCH * TIME * CLASSES, 20) <= 1
+
+
+WEIGHTS = {
+    "none": None,
+    "scalar": 2.5,
+    "(B,)": np.array([0.5, 0.0, 2.0]),
+    "(B, 1)": np.array([[0.5], [0.0], [2.0]]),
+    "(1, T)": np.array([[1.0, 0.5, 0.0, 3.0]]),
+    "(B, T)": np.arange(12.0).reshape(3, 4),
+    "(B, T, 1)": np.arange(12.0).reshape(3, 4, 1),
+    "all zero": np.zeros(3),
+}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_every_reduction_with_every_weight(rng, reduction, masked):
+    labels, y_pred = sequence(rng)
+    mask = rng.uniform(size=(BATCH, TIME)) < 0.7 if masked else None
+    loss = keras_xent.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+    for sample_weight in WEIGHTS.values():
+        logits = tensor(y_pred, "float32")
+        logits = logits if mask is None else with_mask(logits, mask)
+        expected = reference.reduce_losses(losses_of(labels, y_pred), sample_weight, mask, reduction)
+        assert close(loss(labels, logits, sample_weight=sample_weight), expected), (sample_weight, mask)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_equals_keras_wherever_keras_takes_the_weights(rng, reduction):
+    labels, y_pred = sequence(rng)
+    mask = rng.uniform(size=(BATCH, TIME)) < 0.7
+    arguments = {"from_logits": True, "reduction": reduction}
+    ours = keras_xent.SparseCategoricalCrossentropy(**arguments)
+    theirs = keras.losses.SparseCategoricalCrossentropy(**arguments)
+    dense, their_dense = keras_xent.CategoricalCrossentropy(**arguments), keras.losses.CategoricalCrossentropy(**arguments)
+    binary, their_binary = keras_xent.BinaryCrossentropy(**arguments), keras.losses.BinaryCrossentropy(**arguments)
+    targets = one_hot(labels, CLASSES).astype("float32")
+    alone = itertools.product(("none", "scalar", "(B, 1)", "(B, T)", "(B, T, 1)"), (False,))
+    under_a_mask = itertools.product(("none", "(B, T)", "(B, T, 1)"), (True,))  # others Keras cannot multiply on PyTorch
+    for name, masked in (*alone, *under_a_mask):
+        logits, weights = tensor(y_pred, "float32"), WEIGHTS[name]
+        logits = with_mask(logits, mask) if masked else logits
+        assert close(ours(labels, logits, weights), array(theirs(labels, logits, weights))), (name, masked)
+        assert close(dense(targets, logits, weights), array(their_dense(targets, logits, weights))), (name, masked)
+        assert close(binary(targets, logits, weights), array(their_binary(targets, logits, weights))), (name, masked)
+
+
+def test_batch_weights_weigh_the_batch_even_if_there_are_as_many_steps(rng):
+    labels = rng.integers(0, CLASSES, size=(3, 3))
+    y_pred = predictions(rng, (3, 3, CLASSES), -1, True)
+    loss = keras_xent.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
+    weights = np.array([1.0, 10.0, 100.0])
+    assert close(loss(labels, tensor(y_pred, "float32"), weights), losses_of(labels, y_pred) * weights[:, None])
+
+
+@pytest.mark.parametrize("shape", [(4,), (2,), (3, 5), (3, 4, 2), (3, 4, 5), (4, 3)])
+def test_weights_that_fit_no_leading_axes(rng, shape):
+    labels, y_pred = sequence(rng)
+    with pytest.raises(ValueError, match=r"`sample_weight` must align with the leading axes"):
+        keras_xent.SparseCategoricalCrossentropy(from_logits=True)(labels, tensor(y_pred, "float32"), np.ones(shape))
+
+
+def test_a_mask_that_fits_no_leading_axes(rng):
+    labels, y_pred = sequence(rng)
+    logits = with_mask(tensor(y_pred, "float32"), np.ones((BATCH, TIME + 1), bool))
+    with pytest.raises(ValueError, match=r"`mask` must align"):
+        keras_xent.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
+
+
+LOSSES = {
+    "dense": keras_xent.CategoricalCrossentropy(from_logits=True),
+    "dense, from probabilities": keras_xent.CategoricalCrossentropy(),
+    "sparse": keras_xent.SparseCategoricalCrossentropy(from_logits=True),
+    "sparse, from probabilities": keras_xent.SparseCategoricalCrossentropy(label_smoothing=0.1),
+    "binary": keras_xent.BinaryCrossentropy(from_logits=True),
+    "binary, from probabilities": keras_xent.BinaryCrossentropy(),
+    "distillation": keras_xent.DistillationLoss(targets="logits"),
+}
+
+
+# compiling takes seconds: the values take turns there
+@pytest.mark.parametrize(
+    ("mode", "removed_by", "bad"),
+    [("eager", by, bad) for by in ("weight", "mask") for bad in (np.nan, np.inf, -np.inf, 3e38)]
+    + [(mode, by, bad) for mode in MODES if mode != "eager" for by, bad in (("weight", np.nan), ("mask", np.inf))],
+)
+def test_a_removed_position_reaches_nothing(rng, bad, removed_by, mode):
+    """Neither its prediction, nor its target, nor an invalid label changes the loss or any other gradient."""
+    compiled_losses = ("sparse", "binary, from probabilities", "distillation")  # each takes seconds
+    for name, loss in LOSSES.items():
+        if mode != "eager" and name not in compiled_losses:
+            continue
+        sparse = name.startswith("sparse")
+        y_pred = predictions(rng, (BATCH, CLASSES), -1, "probabilities" not in name)
+        y_true = rng.integers(0, CLASSES, BATCH) if sparse else one_hot(rng.integers(0, CLASSES, BATCH), CLASSES)
+        kept = np.array([True, False, True])
+        spoiled, spoiled_true = y_pred.copy(), y_true.copy()
+        spoiled[1, 2] = bad
+        spoiled_true[1] = -5 if sparse else bad
+        spoiled_true = spoiled_true.astype("int32" if sparse else "float32")
+
+        y_true_tensor, weight, attach_mask = tensor(spoiled_true), tensor(kept, "float32"), AttachMask(kept)
+
+        def compute(x, loss=loss, y_true=y_true_tensor, weight=weight, attach_mask=attach_mask):
+            return loss(y_true, x, sample_weight=weight) if removed_by == "weight" else loss(y_true, attach_mask(x))
+
+        value, gradient = value_and_gradient(compute, tensor(spoiled, "float32"), mode)
+        weights = kept if removed_by == "weight" else kept * 1.5
+        clean, clean_gradient = value_and_gradient(
+            lambda x, y_true=y_true, loss=loss, weights=weights: loss(
+                tensor(y_true, "int32" if sparse else "float32"), x, sample_weight=tensor(weights, "float32")
+            ),
+            tensor(y_pred, "float32"),
+        )
+        assert error_in_bounds(value, clean, "float32") <= 1, name
+        assert error_in_bounds(gradient, clean_gradient, "float32") <= 1, name
+        assert not gradient[1].any()
+
+
+def test_a_weight_of_zero_has_its_gradient():
+    """Weights can be learned from zero: the gradient with respect to a weight is its loss."""
+    labels, y_pred = np.array([0, 1]), np.array([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3]])
+    loss = keras_xent.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
+    _, gradient = value_and_gradient(
+        lambda weights: loss(labels, tensor(y_pred, "float32"), sample_weight=weights), tensor([0.0, 1.0], "float32")
+    )
+    assert close(gradient, losses_of(labels, y_pred))
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_nothing_left(loss):
+    """All weights 0, and an empty batch, cost 0."""
+    labels = np.zeros((2,), "int32") if isinstance(loss, keras.losses.SparseCategoricalCrossentropy) else np.eye(2, 3)
+    y_pred = tensor(np.full((2, 3), 0.5), "float32")
+    assert float(loss(labels, y_pred, sample_weight=np.zeros(2))) == 0.0
+    assert float(loss(labels[:0], y_pred[:0])) == 0.0
