@@ -3,6 +3,9 @@
 In order: dtypes, shapes, which positions count, the per-example losses (`call`), weights, mask, reduction.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -39,7 +42,7 @@ class StepwiseLoss(keras.losses.Loss):
     `_counted(y_true, y_pred)`: the positions that `call` evaluates, the others being 0; None: all.
     """
 
-    _per_example = None
+    _per_example: Callable[..., Any]
 
     def _configure(self, name, reduction, dtype, options):
         """Stands in for `__init__`: Keras's own classes of these names each have another one."""
@@ -50,7 +53,7 @@ class StepwiseLoss(keras.losses.Loss):
         for option, value in options.items():
             setattr(self, option, value)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """All arguments, as `from_config`, `keras.losses.serialize` and a saved model need them."""
         return {"name": self.name, "reduction": self.reduction, "dtype": self._policy_name, **self._options}
 
@@ -63,12 +66,12 @@ class StepwiseLoss(keras.losses.Loss):
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
         return f"{type(self).__name__}({arguments})"
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         """One loss per example, neither weighed nor reduced."""
         y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
         return type(self)._per_example(y_true, y_pred, self._options, widened(self.dtype))
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The weighed and reduced loss.
 
         Args:
@@ -115,7 +118,7 @@ class StepwiseLoss(keras.losses.Loss):
             counts = ops.cast(counts, losses.dtype)
             weights = counts if weights is None else weights * counts
         weighted = losses if weights is None else losses * weights
-        if self.reduction in (None, "none") or not losses.shape:
+        if self.reduction in (None, "none"):
             return ops.cast(weighted, self.dtype)
         loss = ops.sum(weighted)
         if self.reduction != "sum":

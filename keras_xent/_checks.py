@@ -5,6 +5,7 @@ is part of ours.
 """
 
 import numbers
+from typing import Any
 
 import keras
 import numpy as np
@@ -48,9 +49,7 @@ def _zero_dim_number(name, value):
 def choice(name, value, allowed):
     """One of a few strings (or None, where that is among them)."""
     if value is not None and not isinstance(value, str):
-        raise TypeError(
-            f"`{name}` must be one of {_listed(allowed)}. Received: {name}={value!r} of type {type(value).__name__}."
-        )
+        raise TypeError(f"`{name}` must be one of {_listed(allowed)}. Received: {name}={value!r} of type {type(value).__name__}.")
     if value not in allowed:
         raise ValueError(f"`{name}` must be one of {_listed(allowed)}. Received: {name}={value!r}.")
     return value
@@ -84,8 +83,9 @@ def class_ids(name, value):
     if value is None:
         return None
     several = isinstance(value, (list, tuple, set, frozenset, range)) or (isinstance(value, np.ndarray) and value.ndim)
-    ids = sorted(value) if isinstance(value, (set, frozenset)) else value
-    ids = list(ids) if several else [ids]
+    ids: list[Any] = [value]
+    if several:
+        ids = sorted(value) if isinstance(value, (set, frozenset)) else list(value)
     for class_id in ids:
         if isinstance(class_id, (bool, np.bool_)) or not isinstance(class_id, numbers.Integral):
             raise TypeError(
@@ -99,11 +99,10 @@ def class_weight(value):
     """None, a list with one weight per class, or (from a mapping) a list of [class id, weight] pairs."""
     if value is None:
         return None
-    if hasattr(value, "items"):
-        value = sorted(value.items())
-        if not value:
-            raise ValueError("`class_weight` is an empty mapping; name at least one class, or pass None.")
-    array = np.asarray(value.tolist() if hasattr(value, "tolist") else value)
+    named = sorted(value.items()) if hasattr(value, "items") else value
+    if named == []:
+        raise ValueError("`class_weight` is empty; name at least one class, or pass None.")
+    array = np.asarray(getattr(named, "tolist", lambda: named)())
     if array.dtype.kind not in "fiu":
         raise TypeError(
             f"`class_weight` must map class ids to numbers or hold one number per class. Received: class_weight={value!r}."
@@ -218,7 +217,7 @@ def one_label_per_row(labels, y_pred, axis):
 def leading_axes(name, array, losses_shape):
     """Shapes weights or a mask to broadcast over the losses: leading axes equal or 1, trailing ones missing or 1."""
     shape, rank = tuple(array.shape), len(losses_shape)
-    fits = all(size in (1, None) or wanted in (size, None) for size, wanted in zip(shape, losses_shape))
+    fits = all(size in (1, None) or wanted in (size, None) for size, wanted in zip(shape, losses_shape, strict=False))
     if not fits or any(size != 1 for size in shape[rank:]):
         raise ValueError(
             f"`{name}` must align with the leading axes of the per-example losses: each of its axes equals theirs or is 1, "
@@ -260,15 +259,18 @@ def pos_weight_fits(weights, y_pred):
 
 
 def shapes_agree(one, other):
-    return len(one) == len(other) and all(a is None or b is None or a == b for a, b in zip(one, other))
+    return len(one) == len(other) and all(a is None or b is None or a == b for a, b in zip(one, other, strict=True))
 
 
 # ----------------------------------------------------------------------------------------------------------- dtypes
 
 
 def float_tensor(name, values, dtype=None, array_dtype=None):
-    """A tensor of floats: in `dtype` if that is given. Else a tensor keeps its own float dtype; an array or list becomes
-    `array_dtype`, and a tensor of integers too (None: Keras's floatx)."""
+    """A tensor of floats, in `dtype` if that is given.
+
+    Else a tensor keeps its own float dtype; an array or list becomes `array_dtype`, and a tensor of integers too (None is
+    Keras's floatx).
+    """
     tensor = _tensor(name, values, dtype or array_dtype)
     kept = keras.backend.standardize_dtype(tensor.dtype)
     if dtype is None:
@@ -311,8 +313,9 @@ def _kind(values):
     """NumPy's letter for what an array-like holds; lists of tensors count as numbers."""
     if isinstance(values, (list, tuple)) and any(ops.is_tensor(element) for element in values):
         return "f"
-    if hasattr(values, "dtype"):
-        return getattr(values.dtype, "kind", "f")
+    dtype = getattr(values, "dtype", None)
+    if dtype is not None:
+        return getattr(dtype, "kind", "f")
     try:
         return np.asarray(values).dtype.kind
     except ValueError:  # ragged
@@ -380,6 +383,6 @@ def _invalid_label_message(label, where, num_classes):
     label = int(label)
     return (
         f"`y_true` holds class {label} at position {position}, but `y_pred` has {num_classes} classes (0 to "
-        f"{num_classes - 1}). To skip such positions pass `ignore_class={label}`, or `invalid_labels=\"ignore\"` to skip every "
+        f'{num_classes - 1}). To skip such positions pass `ignore_class={label}`, or `invalid_labels="ignore"` to skip every '
         "label out of range."
     )

@@ -132,8 +132,10 @@ def check_lead(targets, is_top, axis):
 
 
 def center_on_top(top_logit, leads):
-    """What the logits are measured from, the largest. The loss does not depend on it, the rounding of its gradient does:
-    if the top class leads, its own gradient is what the others' add up to; else the center is a constant, as usual.
+    """What the logits are measured from: the largest.
+
+    The loss does not depend on the center, the rounding of its gradient does. If the top class leads, its gradient is what
+    those of the others add up to; else the center is a constant, as usual.
 
     c = m
     """
@@ -378,7 +380,10 @@ def constant(value, like):
 
 
 def divide_or_zero(numerator, denominator):
-    """a / b; a where b is 0, which here goes with a = 0. (`ops.divide_no_nan` rounds float64 to float32 on PyTorch.)"""
+    """The quotient a / b, and a where b is 0, which goes with a = 0 wherever this is used.
+
+    Not `ops.divide_no_nan`, which rounds float64 to float32 on PyTorch.
+    """
     return numerator / ops.where(denominator == 0, 1.0, denominator)
 
 

@@ -1,10 +1,13 @@
 """Seeded draws and Hypothesis profiles."""
 
 import hypothesis
+import keras
 import numpy as np
 import pytest
 
-hypothesis.settings.register_profile("ci", max_examples=25, deadline=None, derandomize=True, database=None)
+# JAX compiles every operation anew for every shape
+CASES = 8 if keras.backend.backend() == "jax" else 25
+hypothesis.settings.register_profile("ci", max_examples=CASES, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("deep", max_examples=1000, deadline=None, database=None)
 
 

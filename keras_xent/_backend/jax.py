@@ -2,12 +2,13 @@
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 
 def read(x):
     if not isinstance(x, jax.Array):
         return np.asarray(x)
-    if isinstance(x, jax.core.Tracer):
+    if isinstance(x, Tracer):
         return None
     on_cpu = x.is_fully_addressable and all(device.platform == "cpu" for device in x.devices())
     return np.asarray(x) if on_cpu else None

@@ -1,6 +1,8 @@
 """The distillation loss: a student against its teacher, at a temperature, and against the hard labels."""
 
-import keras
+from collections.abc import Collection
+from typing import Any
+
 from keras import ops
 
 from .. import _checks, _labels, steps
@@ -124,19 +126,19 @@ def checked(
 
 @register
 def distillation_loss(
-    y_true,
-    y_pred,
-    temperature=4.0,
+    y_true: Any,
+    y_pred: Any,
+    temperature: float = 4.0,
     *,
-    targets,
-    from_logits=True,
-    divergence="kl",
-    label_weight=0.0,
-    labels=None,
-    scale_by_temperature_squared=True,
-    ignore_class=None,
-    axis=-1,
-):
+    targets: str,
+    from_logits: bool = True,
+    divergence: str = "kl",
+    label_weight: float = 0.0,
+    labels: str | None = None,
+    scale_by_temperature_squared: bool = True,
+    ignore_class: int | Collection[int] | None = None,
+    axis: int = -1,
+) -> Any:
     """How far a student is from its teacher at a temperature, one loss per example, in nats.
 
     loss = (1 - λ) T² D(softmax(t / T), softmax(s / T)) + λ CE(label, softmax(s)), where D(p, q) is Σ_k p_k log(p_k / q_k)
@@ -233,20 +235,20 @@ class DistillationLoss(StepwiseLoss):
 
     def __init__(
         self,
-        temperature=4.0,
+        temperature: float = 4.0,
         *,
-        targets,
-        from_logits=True,
-        divergence="kl",
-        label_weight=0.0,
-        labels=None,
-        scale_by_temperature_squared=True,
-        ignore_class=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="distillation_loss",
-        dtype=None,
-    ):
+        targets: str,
+        from_logits: bool = True,
+        divergence: str = "kl",
+        label_weight: float = 0.0,
+        labels: str | None = None,
+        scale_by_temperature_squared: bool = True,
+        ignore_class: int | Collection[int] | None = None,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "distillation_loss",
+        dtype: Any = None,
+    ) -> None:
         options = checked(
             temperature,
             targets,

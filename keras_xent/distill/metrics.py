@@ -1,5 +1,7 @@
 """Metrics that see the hard labels of packed targets."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,7 +9,7 @@ from .._base import PACKAGE
 from .packing import kind_of_labels, unpack_targets
 
 
-def on_labels(metric):
+def on_labels(metric: Any) -> keras.metrics.Metric:
     """A metric that is given the hard labels of packed targets.
 
     Args:

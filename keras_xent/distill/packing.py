@@ -4,6 +4,8 @@ The layout, which nothing outside this file knows: the class axis last; behind t
 (one number) or the K numbers of a dense label.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -13,7 +15,7 @@ from .. import _checks
 LARGEST_EXACT_ID = 2**24  # float32 holds every whole number up to here
 
 
-def pack_targets(targets, labels):
+def pack_targets(targets: Any, labels: Any) -> Any:
     """A teacher's targets and the hard labels in one float32 `y_true`, for `compile` and `fit`.
 
     Args:

@@ -1,5 +1,8 @@
 """Cross-entropy of independent yes/no outputs."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -53,16 +56,16 @@ def checked(from_logits, label_smoothing, axis, pos_weight, epsilon, saturated_g
 
 @register
 def binary_crossentropy(
-    y_true,
-    y_pred,
-    from_logits=False,
-    label_smoothing=0.0,
-    axis=-1,
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int | Sequence[int] | None = -1,
     *,
-    pos_weight=None,
-    epsilon=None,
-    saturated_gradient="flow",
-):
+    pos_weight: float | Sequence[float] | None = None,
+    epsilon: float | None = None,
+    saturated_gradient: str = "flow",
+) -> Any:
     """Cross-entropy of independent yes/no outputs, averaged over `axis`, in nats.
 
     loss = mean of -w t log p - (1 - t) log(1 - p), where p is σ(z) from logits z and clip(p, ε, 1 - ε) from probabilities.
@@ -140,17 +143,17 @@ class BinaryCrossentropy(StepwiseLoss, keras.losses.BinaryCrossentropy):
 
     def __init__(
         self,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="binary_crossentropy",
-        dtype=None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int | Sequence[int] | None = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "binary_crossentropy",
+        dtype: Any = None,
         *,
-        pos_weight=None,
-        epsilon=None,
-        saturated_gradient="flow",
-    ):
+        pos_weight: float | Sequence[float] | None = None,
+        epsilon: float | None = None,
+        saturated_gradient: str = "flow",
+    ) -> None:
         options = checked(from_logits, label_smoothing, axis, pos_weight, epsilon, saturated_gradient)
         self._configure(name, reduction, dtype, options)
 

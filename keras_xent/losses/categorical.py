@@ -1,5 +1,8 @@
 """Cross-entropy against a distribution over classes."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 
 from .. import _checks, steps
@@ -55,16 +58,16 @@ def checked(from_logits, label_smoothing, axis, class_weight, epsilon, saturated
 
 @register
 def categorical_crossentropy(
-    y_true,
-    y_pred,
-    from_logits=False,
-    label_smoothing=0.0,
-    axis=-1,
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
     *,
-    class_weight=None,
-    epsilon=None,
-    saturated_gradient="flow",
-):
+    class_weight: Mapping[int, float] | Sequence[float] | None = None,
+    epsilon: float | None = None,
+    saturated_gradient: str = "flow",
+) -> Any:
     """Cross-entropy between target distributions and predictions, one loss per example, in nats.
 
     loss = -Σ_k w_k t_k log p_k, where p is softmax(z) from logits z, and clip(p / Σ p, ε, 1 - ε) from probabilities.
@@ -147,17 +150,17 @@ class CategoricalCrossentropy(StepwiseLoss, keras.losses.CategoricalCrossentropy
 
     def __init__(
         self,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="categorical_crossentropy",
-        dtype=None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_crossentropy",
+        dtype: Any = None,
         *,
-        class_weight=None,
-        epsilon=None,
-        saturated_gradient="flow",
-    ):
+        class_weight: Mapping[int, float] | Sequence[float] | None = None,
+        epsilon: float | None = None,
+        saturated_gradient: str = "flow",
+    ) -> None:
         options = checked(from_logits, label_smoothing, axis, class_weight, epsilon, saturated_gradient)
         self._configure(name, reduction, dtype, options)
 

@@ -1,5 +1,8 @@
 """Cross-entropy against class ids."""
 
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -73,9 +76,7 @@ def per_example(y_true, y_pred, options, dtype, listener=None):
     return labels.settle(run(recipe(options), quantities, listener))
 
 
-def checked(
-    from_logits, ignore_class, axis, label_smoothing, class_weight, invalid_labels, epsilon, saturated_gradient
-):
+def checked(from_logits, ignore_class, axis, label_smoothing, class_weight, invalid_labels, epsilon, saturated_gradient):
     """The options, each checked."""
     axis = _checks.class_axis(axis)
     return common_options(from_logits, label_smoothing, axis, epsilon, saturated_gradient) | {
@@ -87,18 +88,18 @@ def checked(
 
 @register
 def sparse_categorical_crossentropy(
-    y_true,
-    y_pred,
-    from_logits=False,
-    ignore_class=None,
-    axis=-1,
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    ignore_class: int | Collection[int] | None = None,
+    axis: int = -1,
     *,
-    label_smoothing=0.0,
-    class_weight=None,
-    invalid_labels="error",
-    epsilon=None,
-    saturated_gradient="flow",
-):
+    label_smoothing: float = 0.0,
+    class_weight: Mapping[int, float] | Sequence[float] | None = None,
+    invalid_labels: str = "error",
+    epsilon: float | None = None,
+    saturated_gradient: str = "flow",
+) -> Any:
     """Cross-entropy between class ids and predictions, one loss per position, in nats.
 
     loss = -w_y log p_y, where p is softmax(z) from logits z, and clip(p / Σ p, ε, 1 - ε) from probabilities. With label
@@ -149,9 +150,7 @@ def sparse_categorical_crossentropy(
         Higham and Higham, "Accurately computing the log-sum-exp and softmax functions", IMA J. Numer. Anal. 41 (2021);
         label smoothing is that of Szegedy et al., "Rethinking the Inception Architecture" (2016).
     """
-    options = checked(
-        from_logits, ignore_class, axis, label_smoothing, class_weight, invalid_labels, epsilon, saturated_gradient
-    )
+    options = checked(from_logits, ignore_class, axis, label_smoothing, class_weight, invalid_labels, epsilon, saturated_gradient)
     return evaluate(per_example, y_true, y_pred, options)
 
 
@@ -194,19 +193,19 @@ class SparseCategoricalCrossentropy(StepwiseLoss, keras.losses.SparseCategorical
 
     def __init__(
         self,
-        from_logits=False,
-        ignore_class=None,
-        reduction="sum_over_batch_size",
-        axis=-1,
-        name="sparse_categorical_crossentropy",
-        dtype=None,
+        from_logits: bool = False,
+        ignore_class: int | Collection[int] | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        axis: int = -1,
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: Any = None,
         *,
-        label_smoothing=0.0,
-        class_weight=None,
-        invalid_labels="error",
-        epsilon=None,
-        saturated_gradient="flow",
-    ):
+        label_smoothing: float = 0.0,
+        class_weight: Mapping[int, float] | Sequence[float] | None = None,
+        invalid_labels: str = "error",
+        epsilon: float | None = None,
+        saturated_gradient: str = "flow",
+    ) -> None:
         options = checked(
             from_logits, ignore_class, axis, label_smoothing, class_weight, invalid_labels, epsilon, saturated_gradient
         )

@@ -1,8 +1,8 @@
 """The definitions: every loss and its gradient in NumPy, float64, one page each.
 
 `dtype` is the dtype of another implementation's predictions: the clip bounds ε and 1 - ε are rounded to it (to float32 for
-half precision, which is computed in float32), and it bounds the gradient of a vanishing probability. All else is float64. This package imports NumPy alone; the rest
-of the library is tested against it.
+half precision, which is computed in float32), and it bounds the gradient of a vanishing probability. All else is float64.
+This package imports NumPy alone; the rest of the library is tested against it.
 """
 
 from .binary import binary_crossentropy, binary_crossentropy_gradient

@@ -61,8 +61,10 @@ def binary_crossentropy_gradient(
 def _prepare(y_true, y_pred, label_smoothing, pos_weight):
     """w t and 1 - t, after smoothing t ← (1 - s) t + s / 2."""
     targets = (1.0 - label_smoothing) * np.asarray(y_true, "float64") + 0.5 * label_smoothing
-    return (1.0 if pos_weight is None else np.asarray(pos_weight, "float64")) * targets, 1.0 - targets, np.asarray(
-        y_pred, "float64"
+    return (
+        (1.0 if pos_weight is None else np.asarray(pos_weight, "float64")) * targets,
+        1.0 - targets,
+        np.asarray(y_pred, "float64"),
     )
 
 

@@ -1,0 +1,243 @@
+"""The distillation loss: against its definition, in its identities, with packed targets."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+import keras_xent
+from keras_xent import reference
+from keras_xent.parity.bounds import EPSILON, error_in_bounds
+
+from .backends import DTYPES, MODES, array, rounded, tensor, value_and_gradient
+from .cases import one_hot, softmax
+
+SHAPE, CLASSES = (4, 3, 5), 5
+
+
+def teacher_as(targets, logits, axis):
+    probs = softmax(logits, axis)
+    return {"logits": logits, "probs": probs, "log_probs": np.log(probs)}[targets]
+
+
+def compare(rng, dtype="float32", mode="eager", shape=SHAPE, **options):
+    """Value and gradient of one combination, in multiples of the bound."""
+    axis = options.get("axis", -1)
+    teacher = rounded(teacher_as(options["targets"], 2 * rng.normal(size=shape), axis), dtype)
+    student = 2 * rng.normal(size=shape)
+    student = rounded(student if options.get("from_logits", True) else softmax(student, axis), dtype)
+    hard = rng.integers(0, shape[axis], size=np.delete(shape, axis))
+    hard = one_hot(hard, shape[axis], axis) if options.get("labels") == "dense" else hard
+    y_true = tensor(teacher, dtype)
+    if options.get("labels"):
+        teacher = rounded(teacher, "float32")  # packed targets are
+        packed_hard = np.moveaxis(hard, axis, -1) if options["labels"] == "dense" else hard
+        y_true = tensor(keras_xent.pack_targets(np.moveaxis(teacher, axis, -1), packed_hard))
+    loss = keras_xent.DistillationLoss(**options, reduction="none", dtype=dtype)
+    losses, gradient = value_and_gradient(lambda x: loss(y_true, x), tensor(student, dtype), mode)
+    arguments = {**options, "hard_labels": hard, "dtype": dtype}
+    expected = reference.distillation_loss(teacher, student, **arguments)
+    expected_gradient = reference.distillation_loss_gradient(teacher, student, **arguments)
+    # a divergence is small beside the logarithms whose differences it is made of, and T² enlarges their rounding
+    floor = max(1.0, options.get("temperature", 4.0)) * 4.0
+    span = 30 / min(1.0, options.get("temperature", 4.0))
+    return max(
+        error_in_bounds(losses, expected, dtype, 20, span, floor),
+        error_in_bounds(gradient, expected_gradient, dtype, 20, span, max(floor, np.abs(expected_gradient).max())),
+    )
+
+
+LABELS = ((None, 0.0), ("sparse", 0.0), ("sparse", 0.3), ("dense", 0.7), ("sparse", 1.0))
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize("divergence", ["kl", "crossentropy"])
+@pytest.mark.parametrize("targets", ["logits", "probs", "log_probs"])
+def test_equals_the_definition(rng, targets, divergence, from_logits):
+    first = {"kl": 0, "crossentropy": 1}[divergence]
+    for turn, (labels, label_weight) in list(enumerate(LABELS))[first::2]:
+        options = {"targets": targets, "divergence": divergence, "from_logits": from_logits, "labels": labels}
+        options |= {"temperature": (0.5, 1.0, 4.0)[turn % 3], "label_weight": label_weight, "axis": (-1, 1, 0)[turn % 3]}
+        options |= {"scale_by_temperature_squared": bool(turn % 2)}
+        assert compare(rng, **options) <= 1, options
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype(rng, dtype):
+    for targets, labels in itertools.product(("logits", "probs"), (None, "sparse")):
+        assert compare(rng, dtype, targets=targets, labels=labels, label_weight=0.5 if labels else 0.0) <= 1
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "eager"])
+def test_compiled(rng, mode):
+    assert compare(rng, mode=mode, targets="logits", labels="sparse", label_weight=0.3) <= 1
+    assert compare(rng, mode=mode, targets="probs", divergence="crossentropy", from_logits=False) <= 1
+
+
+def test_the_comparison_can_fail(rng, monkeypatch):
+    """T for T² is found."""
+    monkeypatch.setattr(reference, "distillation_loss", lambda *a, **k: distillation_loss(*a, **k) / 4.0)
+    assert compare(rng, targets="logits") > 1
+
+
+distillation_loss = reference.distillation_loss
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5, 1.0, 4.0, 100.0])
+def test_kl_plus_entropy_is_crossentropy(rng, temperature):
+    teacher, student = rng.normal(size=(6, 7)), rng.normal(size=(6, 7))
+    options = {"temperature": temperature, "targets": "logits", "scale_by_temperature_squared": False}
+    kl, crossentropy = (
+        array(keras_xent.distillation_loss(teacher, tensor(student, "float32"), divergence=divergence, **options))
+        for divergence in ("kl", "crossentropy")
+    )
+    entropy = reference.distillation_loss(teacher, teacher, divergence="crossentropy", **options)
+    assert (kl >= 0).all()
+    assert error_in_bounds(kl + entropy, crossentropy, "float32", 7, 6 / temperature, floor=1 / temperature) <= 1
+
+
+def test_a_one_hot_teacher_at_temperature_one_is_a_label(rng):
+    student, labels = tensor(5 * rng.normal(size=(8, 6)), "float32"), rng.integers(0, 6, 8)
+    sparse = array(keras_xent.sparse_categorical_crossentropy(labels, student, from_logits=True))
+    for divergence in ("kl", "crossentropy"):
+        soft = keras_xent.distillation_loss(one_hot(labels, 6), student, 1.0, targets="probs", divergence=divergence)
+        assert error_in_bounds(array(soft), sparse, "float32", 6, 30) <= 1
+
+
+def test_a_shift_of_the_logits_changes_nothing(rng):
+    teacher, student = np.float32(rng.integers(-8, 8, size=(5, 4))), np.float32(rng.integers(-8, 8, size=(5, 4)))
+    options = {"targets": "logits", "temperature": 2.0}
+    losses = array(keras_xent.distillation_loss(teacher, tensor(student), **options))
+    shifted = array(keras_xent.distillation_loss(teacher + 64, tensor(student - 32), **options))
+    np.testing.assert_array_equal(losses, shifted)  # whole numbers: the shift is exact
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-4, 1e-2, 1.0])
+def test_kl_is_exact_for_a_student_close_to_its_teacher(rng, distance):
+    """Where q - p - p (log q - log p), summed as written, would leave only rounding errors."""
+    teacher = rounded(rng.normal(size=(6, 5)), "float32")
+    student = rounded(teacher + distance * rng.normal(size=(6, 5)), "float32")
+    options = {"targets": "logits", "temperature": 1.0}
+    losses, gradient = value_and_gradient(
+        lambda x: keras_xent.distillation_loss(tensor(teacher, "float32"), x, **options), tensor(student, "float32")
+    )
+    expected = reference.distillation_loss(teacher, student, **options)
+    # d = log q - log p carries the rounding ε of its terms: a relative error of 2 ε / d, beside the rounding of the rest
+    allowed = (64 + 16 / max(distance, 1e-30)) * EPSILON["float32"]
+    assert (losses >= 0).all()
+    assert np.all(np.abs(losses - expected) <= allowed * np.abs(expected) + (distance == 0.0) * EPSILON["float32"] ** 2 * 64)
+    expected_gradient = reference.distillation_loss_gradient(teacher, student, **options)
+    assert error_in_bounds(gradient, expected_gradient, "float32", 5, 4, floor=1.0) <= 1
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0, 100.0])
+def test_finite_at_any_temperature(temperature):
+    teacher = np.array([[1e3, -1e3, 0.0], [-np.inf, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    student = np.array([[-1e3, 1e3, 0.0], [0.0, 1.0, 2.0], [5.0, 5.0, 5.0]])
+    loss = keras_xent.DistillationLoss(temperature, targets="logits", reduction="none")
+    losses, gradient = value_and_gradient(lambda x: loss(tensor(teacher, "float32"), x), tensor(student, "float32"))
+    assert np.isfinite(losses).all() and np.isfinite(gradient).all() and (losses >= 0).all()
+    assert losses[2] == 0.0
+
+
+def test_no_gradient_flows_into_the_teacher(rng):
+    student = tensor(rng.normal(size=(2, 3)), "float32")
+    loss = keras_xent.DistillationLoss(targets="logits")
+    _, gradient = value_and_gradient(lambda teacher: loss(teacher, student) + 0.0 * keras.ops.sum(teacher), student + 1.0)
+    assert not gradient.any()
+
+
+def test_a_row_of_zero_probabilities_says_nothing():
+    for divergence in ("kl", "crossentropy"):
+        loss = keras_xent.DistillationLoss(targets="probs", divergence=divergence, reduction="none")
+        losses, gradient = value_and_gradient(
+            lambda x, loss=loss: loss(tensor([[0, 0, 0], [0, 1, 0]], "float32"), x), tensor(np.eye(2, 3), "float32")
+        )
+        assert losses[0] == 0 and losses[1] > 0 and not gradient[0].any() and gradient[1].all()
+
+
+def test_ignored_labels_leave_both_parts_and_the_denominator(rng):
+    teacher, student = rng.normal(size=(6, 4)), rng.normal(size=(6, 4))
+    labels = np.array([0, -1, 2, 3, -1, 1])
+    counts = labels >= 0
+    options = {"targets": "logits", "labels": "sparse", "label_weight": 0.4}
+    packed = np.concatenate([keras_xent.pack_targets(teacher, np.abs(labels))[:, :-1], labels[:, None]], -1)
+    student[~counts] = np.nan
+    loss = keras_xent.DistillationLoss(**options, ignore_class=-1)
+    value, gradient = value_and_gradient(lambda x: loss(tensor(packed, "float32"), x), tensor(student, "float32"))
+    expected = reference.distillation_loss(teacher[counts], student[counts], hard_labels=labels[counts], **options)
+    assert error_in_bounds(value, expected.mean(), "float32", 24, 20) <= 1
+    assert np.isfinite(gradient).all() and not gradient[~counts].any()
+
+
+def test_a_wrong_hard_label_is_named(rng):
+    y_true = keras_xent.pack_targets(rng.normal(size=(2, 3)), [0, 3])
+    loss = keras_xent.DistillationLoss(targets="logits", labels="sparse", label_weight=0.5)
+    with pytest.raises(ValueError, match="`y_true` holds class 3 at position 1"):
+        loss(y_true, tensor(np.zeros((2, 3)), "float32"))
+
+
+@pytest.mark.parametrize("as_tensors", [False, True])
+def test_packing(rng, as_tensors):
+    targets, labels = np.float32(rng.normal(size=(2, 3, 4))), rng.integers(0, 4, size=(2, 3))
+    convert = tensor if as_tensors else np.asarray
+    sparse = keras_xent.pack_targets(convert(targets), convert(labels))
+    np.testing.assert_array_equal(array(sparse), array(keras_xent.pack_targets(convert(targets), convert(labels[..., None]))))
+    dense = keras_xent.pack_targets(convert(targets), convert(one_hot(labels, 4)))
+    student = tensor(rng.normal(size=(2, 3, 4)), "float32")
+    losses = [
+        array(keras_xent.DistillationLoss(targets="logits", labels=kind, label_weight=0.5, reduction="none")(packed, student))
+        for kind, packed in (("sparse", sparse), ("dense", dense))
+    ]
+    assert error_in_bounds(losses[0], losses[1], "float32", 4, 10) <= 1
+    for packed in (sparse, dense):
+        assert "float32" in str(packed.dtype) and (isinstance(packed, np.ndarray) is not as_tensors)
+        for name in ("sparse_categorical_accuracy", "categorical_accuracy"):
+            if (name == "sparse_categorical_accuracy") == (packed is sparse):
+                metric = keras_xent.distill.on_labels(name)
+                metric.update_state(packed, student)
+                expected = (array(student).argmax(-1) == labels).mean()
+                assert metric.name == name and abs(float(metric.result()) - expected) < 1e-6
+                metric.reset_state()
+                assert float(metric.result()) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("targets", "labels", "message"),
+    [
+        (np.zeros((2, 3)), [0, 1, 2], "one class id per row"),
+        (np.zeros((2, 3)), np.zeros((2, 4)), "one class id per row"),
+        (np.zeros((2, 3)), [0.5, 1], "whole numbers"),
+        (np.zeros((2, 3)), [-1, 1], "whole numbers"),
+        (np.zeros((2, 3)), [0, 2**24 + 1], "float32 holds exactly"),
+        (np.zeros((2, 1)), [0, 0], "num_classes > 1"),
+    ],
+)
+def test_what_cannot_be_packed(targets, labels, message):
+    with pytest.raises(ValueError, match=message):
+        keras_xent.pack_targets(targets, labels)
+
+
+def test_packed_targets_below_float32(rng):
+    y_true = keras_xent.pack_targets(rng.normal(size=(2, 3)), [0, 2])
+    loss = keras_xent.DistillationLoss(targets="logits", labels="sparse", label_weight=0.5)
+    with pytest.raises(ValueError, match=r"cannot hold class ids above 256.*Keep .* in float32"):
+        loss(tensor(y_true, "bfloat16"), tensor(np.zeros((2, 3)), "float32"))
+
+
+def test_targets_that_were_not_packed(rng):
+    student = tensor(np.zeros((2, 3)), "float32")
+    with pytest.raises(ValueError, match="pack_targets"):
+        keras_xent.DistillationLoss(targets="logits", labels="sparse")(np.zeros((2, 3)), student)
+    with pytest.raises(ValueError, match="pack_targets"):
+        keras_xent.DistillationLoss(targets="logits")(np.zeros((2, 4)), student)
+    with pytest.raises(ValueError, match="pack_targets"):
+        keras_xent.distill.on_labels("sparse_categorical_accuracy").update_state(np.zeros((2, 3)), student)
+
+
+def test_metrics_on_labels_serialize():
+    for metric in ("sparse_categorical_accuracy", keras.metrics.SparseTopKCategoricalAccuracy(k=2, name="top2")):
+        wrapped = keras_xent.distill.on_labels(metric)
+        clone = keras.metrics.deserialize(keras.metrics.serialize(wrapped))
+        assert type(clone) is type(wrapped) and clone.get_config() == wrapped.get_config()

@@ -1,0 +1,127 @@
+"""Every error says what was passed, what was expected and what to do."""
+
+import numpy as np
+import pytest
+
+import keras_xent
+
+from .backends import tensor
+
+PROBS = np.full((2, 3), 1 / 3, "float32")
+DENSE, SPARSE = keras_xent.CategoricalCrossentropy, keras_xent.SparseCategoricalCrossentropy
+BINARY, DISTILL = keras_xent.BinaryCrossentropy, keras_xent.DistillationLoss
+
+ARGUMENTS = [
+    (DENSE, {"from_logits": "yes"}, TypeError, r"`from_logits` must be True or False. Received: from_logits='yes'"),
+    (DENSE, {"from_logits": 0.1}, TypeError, r"`from_logits` must be True or False"),
+    (DENSE, {"label_smoothing": 1.5}, ValueError, r"`label_smoothing` must be a finite number, at least 0 and at most 1"),
+    (DENSE, {"label_smoothing": float("nan")}, ValueError, r"`label_smoothing` must be a finite number"),
+    (DENSE, {"label_smoothing": "0.1"}, TypeError, r"`label_smoothing` must be a number"),
+    (DENSE, {"axis": True}, ValueError, r"`axis` must be of type `int`"),
+    (DENSE, {"axis": 1.0}, TypeError, r"`axis` must be of type `int`"),
+    (DENSE, {"axis": None}, TypeError, r"`axis` must be of type `int`"),
+    (DENSE, {"reduction": "median"}, ValueError, r"Invalid value for argument `reduction`"),
+    (DENSE, {"epsilon": 0.0}, ValueError, r"`epsilon` must be a finite number, above 0 and below 0.5"),
+    (DENSE, {"epsilon": 0.7}, ValueError, r"`epsilon` must be a finite number"),
+    (DENSE, {"saturated_gradient": "clip"}, ValueError, r"`saturated_gradient` must be one of 'flow', 'zero'. Received"),
+    (DENSE, {"saturated_gradient": 0}, TypeError, r"`saturated_gradient` must be one of"),
+    (DENSE, {"class_weight": {}}, ValueError, r"`class_weight` is empty"),
+    (DENSE, {"class_weight": {0.5: 1.0}}, ValueError, r"`class_weight` must be a mapping from class ids"),
+    (DENSE, {"class_weight": {-1: 1.0}}, ValueError, r"`class_weight` must be a mapping from class ids"),
+    (DENSE, {"class_weight": {"cat": 1.0}}, TypeError, r"`class_weight` must map class ids to numbers"),
+    (DENSE, {"class_weight": [1.0, float("inf")]}, ValueError, r"`class_weight` must hold finite weights"),
+    (DENSE, {"class_weight": [1.0, -1.0]}, ValueError, r"`class_weight` must hold finite weights of at least 0"),
+    (DENSE, {"class_weight": np.ones((2, 2, 2))}, ValueError, r"`class_weight` must be a mapping .* or a vector"),
+    (SPARSE, {"ignore_class": 0.5}, TypeError, r"`ignore_class` must be an int or a collection of ints"),
+    (SPARSE, {"ignore_class": [1, "a"]}, TypeError, r"`ignore_class` must be an int .* in which 'a' is of type str"),
+    (SPARSE, {"ignore_class": True}, TypeError, r"`ignore_class` must be an int"),
+    (SPARSE, {"invalid_labels": "drop"}, ValueError, r"`invalid_labels` must be one of 'error', 'ignore'"),
+    (BINARY, {"pos_weight": -1.0}, ValueError, r"`pos_weight` must be a finite number, at least 0"),
+    (BINARY, {"pos_weight": "a"}, TypeError, r"`pos_weight` must be a number"),
+    (BINARY, {"pos_weight": np.ones((2, 2))}, ValueError, r"`pos_weight` must be a number, or a vector"),
+    (BINARY, {"axis": "last"}, TypeError, r"`axis` must be of type `int`"),
+    (DISTILL, {"targets": "logit"}, ValueError, r"`targets` must be one of 'logits', 'log_probs', 'probs'"),
+    (DISTILL, {"targets": None}, ValueError, r"`targets` must be one of"),
+    (DISTILL, {}, TypeError, r"targets"),
+    (DISTILL, {"targets": "logits", "divergence": "l2"}, ValueError, r"`divergence` must be one of 'kl', 'crossentropy'"),
+    (DISTILL, {"targets": "logits", "labels": "onehot"}, ValueError, r"`labels` must be one of None, 'sparse', 'dense'"),
+    (DISTILL, {"targets": "logits", "label_weight": 0.5}, ValueError, r"label_weight=0.5 needs hard labels.*pack_targets"),
+    (DISTILL, {"targets": "logits", "label_weight": 2}, ValueError, r"`label_weight` must be a finite number, at least 0"),
+    (DISTILL, {"targets": "logits", "ignore_class": 1}, ValueError, r"ignore_class=1 needs class ids.*pack_targets"),
+    *(
+        (DISTILL, {"targets": "logits", "temperature": temperature}, error, r"`temperature` must be a")
+        for temperature, error in (
+            (0, ValueError),
+            (-1.0, ValueError),
+            (float("inf"), ValueError),
+            (float("nan"), ValueError),
+            ("4", TypeError),
+            (None, TypeError),
+            (True, TypeError),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("loss_class", "arguments", "error", "message"), ARGUMENTS)
+def test_arguments(loss_class, arguments, error, message):
+    with pytest.raises(error, match=message):
+        loss_class(**arguments)
+
+
+INPUTS = [
+    (DENSE(), np.ones((2, 4)), PROBS, r"must have the same shape.*y_true.shape=\(2, 4\), y_pred.shape=\(2, 3\)"),
+    (DENSE(), np.ones(2), PROBS, r"must have the same shape.*rank.*SparseCategoricalCrossentropy"),
+    (DENSE(axis=2), np.ones((2, 3)), PROBS, r"`axis` is out of range: y_pred.shape=\(2, 3\) has 2 axes"),
+    (DENSE(axis=-3), np.ones((2, 3)), PROBS, r"`axis` is out of range"),
+    (DENSE(), np.ones((2, 1)), np.ones((2, 1)), r"expected num_classes > 1.*BinaryCrossentropy"),
+    (DENSE(class_weight=[1.0, 2.0]), np.ones((2, 3)), PROBS, r"`class_weight` holds 2 weights, but `y_pred` has 3 classes"),
+    (DENSE(class_weight={3: 2.0}), np.ones((2, 3)), PROBS, r"`class_weight` names class 3, but `y_pred` has 3 classes"),
+    (SPARSE(), np.zeros((2, 3), int), PROBS, r"must have the same shape up until the last dimension.*CategoricalCrossentropy"),
+    (SPARSE(), np.zeros(3, int), PROBS, r"expected one class id per position, y_true.shape=\(2,\)"),
+    (SPARSE(), np.zeros(2, int), np.ones((2, 1)), r"expected num_classes > 1"),
+    (SPARSE(axis=5), np.zeros(2, int), PROBS, r"`axis` is out of range"),
+    (SPARSE(), np.array([0.2, 1.0]), PROBS, r"`y_true` holds 0.2.* at position 0, which is not a class id"),
+    (BINARY(), np.ones((2, 2)), PROBS, r"must have the same shape"),
+    (BINARY(axis=2), np.ones((2, 3)), PROBS, r"`axis` is out of range"),
+    (BINARY(axis=(0, -2)), np.ones((2, 3)), PROBS, r"`axis` names an axis twice"),
+    (BINARY(pos_weight=[1.0, 2.0]), np.ones((2, 3)), PROBS, r"`pos_weight` holds 2 numbers, but the last axis of .* has 3"),
+    (DISTILL(targets="logits"), np.ones((2, 1)), np.ones((2, 1)), r"expected num_classes > 1"),
+    (DISTILL(targets="logits", axis=2), np.ones((2, 3)), PROBS, r"`axis` is out of range"),
+]
+
+
+@pytest.mark.parametrize(("loss", "y_true", "y_pred", "message"), INPUTS)
+def test_inputs(loss, y_true, y_pred, message):
+    with pytest.raises(ValueError, match=message):
+        loss(y_true, tensor(y_pred, "float32"))
+    with pytest.raises(ValueError, match=message):
+        loss.call(y_true, tensor(y_pred, "float32"))
+
+
+@pytest.mark.parametrize("y_pred", [None, "probabilities", [["a", "b"]], {"output": PROBS}])
+def test_predictions_that_are_no_numbers(y_pred):
+    with pytest.raises(TypeError, match="`y_pred`"):
+        keras_xent.categorical_crossentropy(PROBS, y_pred)
+    with pytest.raises(TypeError, match="`y_pred`"):
+        DENSE()(PROBS, y_pred)
+
+
+def test_functions_check_as_classes_do():
+    with pytest.raises(TypeError, match="`from_logits` must be True or False"):
+        keras_xent.sparse_categorical_crossentropy([0], PROBS[:1], from_logits=1.0)
+    with pytest.raises(ValueError, match="`temperature` must be a finite number, above 0"):
+        keras_xent.distillation_loss(PROBS, PROBS, 0.0, targets="probs")
+    with pytest.raises(ValueError, match="must have the same shape"):
+        keras_xent.binary_crossentropy(PROBS[:1], PROBS)
+
+
+def test_the_singleton_axis_that_keras_drops():
+    """One output per example: (B,) against (B, 1), and (B, T) against (B, T, 1)."""
+    for shape in ((4,), (4, 3)):
+        y_true = np.random.default_rng(0).integers(0, 2, size=shape).astype("float32")
+        y_pred = np.random.default_rng(1).uniform(0.1, 0.9, size=(*shape, 1)).astype("float32")
+        import keras
+
+        assert abs(float(BINARY()(y_true, tensor(y_pred))) - float(keras.losses.BinaryCrossentropy()(y_true, y_pred))) < 1e-6
+        assert abs(float(BINARY()(y_true[..., None], tensor(y_pred))) - float(BINARY()(y_true, tensor(y_pred)))) < 1e-6

@@ -1,0 +1,154 @@
+"""What must hold between losses, whatever their code: published numbers, finite differences, equal ways to one number."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import keras_xent
+from keras_xent import reference
+from keras_xent.parity.bounds import EPSILON, error_in_bounds
+
+from .backends import array, rounded, tensor, value_and_gradient
+from .cases import every_case, one_hot, predictions, softmax
+
+SKEWED = np.array([[0.9, 0.05, 0.05], [0.5, 0.89, 0.6], [0.05, 0.01, 0.94]])  # its rows need not sum to 1
+
+
+def test_published_numbers():
+    """Keras's documentation, and the tutorials that recompute it."""
+    probs = tensor([[0.05, 0.95, 0.0], [0.1, 0.8, 0.1]], "float32")
+    for losses in (
+        keras_xent.categorical_crossentropy(np.array([[0, 1, 0], [0, 0, 1]]), probs),
+        keras_xent.sparse_categorical_crossentropy(np.array([1, 2]), probs),
+    ):
+        np.testing.assert_array_equal(np.round(array(losses), 5), np.float32([0.05129, 2.30259]))
+    for losses in (
+        keras_xent.categorical_crossentropy(np.eye(3), tensor(SKEWED, "float32")),
+        keras_xent.sparse_categorical_crossentropy(np.arange(3), tensor(SKEWED, "float32")),
+    ):
+        np.testing.assert_array_equal(np.round(array(losses), 5), np.float32([0.10536, 0.80467, 0.06188]))
+
+
+def test_every_gradient_of_the_definition_is_a_finite_difference_of_it(rng):
+    """In float64, by central differences: what the formulas of the gradients are tested against."""
+    for from_logits in (True, False):
+        for case in every_case(rng, (3, 4), from_logits, "float64"):
+            if {"saturated_gradient", "epsilon"} & set(case.options):
+                continue  # at the clip the gradient is not that of the loss
+            _, gradient = case.expected("float64")
+            steps = 1e-6 * (np.ones_like(case.y_pred) if from_logits else case.y_pred * (1 - case.y_pred))
+            for index in np.ndindex(*case.y_pred.shape):
+                moved = np.zeros_like(case.y_pred)
+                moved[index] = steps[index]
+                up, down = (
+                    type(case)(case.name, case.y_true, case.y_pred + sign * moved, **case.options).expected("float64")[0].sum()
+                    for sign in (1, -1)
+                )
+                error = abs((up - down) / 2 - gradient[index] * steps[index])
+                assert error <= 1e-6 * abs(gradient[index] * steps[index]) + 64 * EPSILON["float64"] * abs(up), case.options
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_gradients_are_finite_differences_of_the_losses(rng, from_logits):
+    """The losses themselves, in float32: a coarse step, for a coarse error."""
+    step = 2.0**-6
+    for case in list(every_case(rng, (2, 3), from_logits))[::2]:
+        if {"saturated_gradient", "epsilon"} & set(case.options):
+            continue
+        loss, y_pred = case.loss(reduction="sum"), case.y_pred
+        _, gradient = value_and_gradient(lambda x, loss=loss, case=case: loss(case.y_true, x), tensor(y_pred, "float32"))
+        direction = rng.choice([-1.0, 1.0], size=y_pred.shape) * (1.0 if from_logits else y_pred * (1 - y_pred))
+        up, down = (float(loss(case.y_true, tensor(y_pred + s * step * direction, "float32"))) for s in (1, -1))
+        slope = (gradient * direction).sum()
+        allowed = 1e-3 * np.abs(gradient * direction).sum() + 16 * EPSILON["float32"] * abs(up) / step
+        assert abs((up - down) / (2 * step) - slope) <= allowed, (case.name, case.options)
+
+
+@st.composite
+def sparse_problems(draw):
+    """Shapes, a class axis, labels, options and logits, all in one."""
+    rank = draw(st.integers(1, 4))
+    shape = [draw(st.integers(1, 4)) for _ in range(rank)]
+    axis = draw(st.integers(-rank, rank - 1))
+    shape[axis] = draw(st.integers(2, 6))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    labels = generator.integers(0, shape[axis], size=np.delete(shape, axis))
+    scale = draw(st.sampled_from([0.01, 1.0, 30.0]))
+    options = {
+        "axis": axis,
+        "label_smoothing": draw(st.sampled_from([0.0, 0.2, 1.0])),
+        "class_weight": draw(st.sampled_from([None, generator.uniform(0, 3, shape[axis]).tolist()])),
+    }
+    weights_rank = draw(st.integers(0, rank - 1))
+    sample_weight = generator.uniform(0, 2, size=labels.shape[:weights_rank]) if draw(st.booleans()) else None
+    return labels, rounded(scale * generator.normal(size=shape), "float32"), options, sample_weight
+
+
+@given(sparse_problems(), st.sampled_from(["sum_over_batch_size", "sum", "none", "mean_with_sample_weight"]))
+def test_one_hot_equals_sparse_equals_definition(problem, reduction):
+    labels, logits, options, sample_weight = problem
+    axis = options["axis"]
+    x, targets = tensor(logits, "float32"), one_hot(labels, logits.shape[axis], axis).astype("float32")
+    arguments = {**options, "from_logits": True, "reduction": reduction}
+    sparse = array(keras_xent.SparseCategoricalCrossentropy(**arguments)(labels, x, sample_weight))
+    dense = array(keras_xent.CategoricalCrossentropy(**arguments)(targets, x, sample_weight))
+    losses = reference.sparse_categorical_crossentropy(labels, logits, from_logits=True, **options)
+    expected = reference.reduce_losses(losses, sample_weight, None, reduction)
+    span = np.ptp(logits)
+    assert error_in_bounds(sparse, expected, "float32", logits.size, span) <= 1
+    assert error_in_bounds(dense, expected, "float32", logits.size, span) <= 1
+
+
+def test_two_classes_are_a_binary_output(rng):
+    logits, labels = rounded(5 * rng.normal(size=16), "float32"), rng.integers(0, 2, 16)
+    pair = np.stack([np.zeros(16), logits], -1)
+    binary = keras_xent.binary_crossentropy(labels, tensor(logits, "float32"), from_logits=True, axis=())
+    sparse = keras_xent.sparse_categorical_crossentropy(labels, tensor(pair, "float32"), from_logits=True)
+    assert error_in_bounds(array(binary), array(sparse), "float32", 2, 15) <= 1
+
+
+def test_a_shift_of_the_logits_changes_nothing(rng):
+    logits, labels = np.float32(rng.integers(-8, 8, size=(6, 5))), rng.integers(0, 5, 6)
+    for shift in (-64.0, 1024.0):
+        for loss, y_true in (
+            (keras_xent.sparse_categorical_crossentropy, labels),
+            (keras_xent.categorical_crossentropy, np.float32(one_hot(labels, 5))),
+        ):
+            plain = array(loss(y_true, tensor(logits), from_logits=True))
+            shifted = array(loss(y_true, tensor(logits + np.float32(shift)), from_logits=True))
+            np.testing.assert_array_equal(plain, shifted)  # whole numbers: the shift is exact
+
+
+def test_logits_equal_their_probabilities(rng):
+    logits, labels = rounded(rng.normal(size=(6, 5)), "float32"), rng.integers(0, 5, 6)
+    from_logits = keras_xent.sparse_categorical_crossentropy(labels, tensor(logits, "float32"), from_logits=True)
+    from_probs = keras_xent.sparse_categorical_crossentropy(labels, tensor(softmax(logits), "float32"))
+    assert error_in_bounds(array(from_probs), array(from_logits), "float32", 5, 5, floor=1.0) <= 1
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_values_and_gradients_equal_keras(rng, from_logits):
+    """On ordinary inputs, and with the gradient of the clip where that is asked for."""
+    for dtype in ("float32",):
+        y_pred = tensor(predictions(rng, (4, 3, 5), -1, from_logits, dtype, scale=1.5), dtype)
+        labels = rng.integers(0, 5, size=(4, 3))
+        for name, y_true, options in (
+            ("CategoricalCrossentropy", np.float32(one_hot(labels, 5)), {"label_smoothing": 0.1}),
+            ("CategoricalCrossentropy", np.float32(softmax(rng.normal(size=(4, 3, 5)))), {}),
+            ("SparseCategoricalCrossentropy", labels, {}),
+            ("SparseCategoricalCrossentropy", labels, {"ignore_class": 2}),
+            ("BinaryCrossentropy", np.float32(one_hot(labels, 5)), {"label_smoothing": 0.2}),
+        ):
+            for reduction in ("none", "sum_over_batch_size"):
+                arguments = {**options, "from_logits": from_logits, "reduction": reduction}
+                (ours, our_gradient), (theirs, their_gradient) = (
+                    value_and_gradient(functools.partial(getattr(losses, name)(**arguments), y_true), y_pred)
+                    for losses in (keras_xent, keras.losses)
+                )
+                assert error_in_bounds(ours, theirs, dtype, 60, 10, floor=1.0) <= 1, (name, arguments)
+                floor = np.abs(their_gradient).max()
+                assert error_in_bounds(our_gradient, their_gradient, dtype, 60, 10, floor) <= 1, (name, arguments)

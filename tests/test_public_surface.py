@@ -1,0 +1,97 @@
+"""What the outside sees: names, docstrings, their examples, the README's snippets."""
+
+import ast
+import doctest
+import pathlib
+import re
+
+import pytest
+
+import keras_xent
+
+ROOT = pathlib.Path(__file__).parent.parent
+PUBLIC = {
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "DistillationLoss",
+    "SparseCategoricalCrossentropy",
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "distill",
+    "distillation_loss",
+    "pack_targets",
+    "reference",
+    "sparse_categorical_crossentropy",
+}
+DOCUMENTED = [getattr(keras_xent, name) for name in sorted(PUBLIC - {"distill", "reference"})]
+DOCUMENTED.append(keras_xent.distill.on_labels)
+SECTIONS = ("Args:", "Returns:", "Raises:", "Differs from Keras:", "Example:", "Source:")
+
+
+def test_names():
+    assert set(keras_xent.__all__) == PUBLIC
+    assert "on_labels" in keras_xent.distill.__all__
+    assert not {name for name in vars(keras_xent) if not name.startswith("_")} - PUBLIC - {"losses", "parity", "steps"}
+
+
+@pytest.mark.parametrize("documented", DOCUMENTED, ids=lambda d: d.__name__)
+def test_docstrings(documented):
+    positions = [documented.__doc__.find(section) for section in SECTIONS]
+    assert -1 not in positions and positions == sorted(positions)
+    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner(verbose=False)
+    examples = finder.find(documented, documented.__name__, globs={"keras_xent": keras_xent})
+    assert sum(len(example.examples) for example in examples) > 0
+    for example in examples:
+        runner.run(example)
+    assert runner.failures == 0
+
+
+def test_the_readme_runs():
+    """Every Python block, in order, in one namespace; a line that ends in `# number` prints it."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert blocks
+    namespace = {}
+    for block in blocks:
+        for statement in ast.parse(block).body:
+            source = ast.get_source_segment(block, statement)
+            comment = re.search(r"# ([-\d.e]+)\s*$", block.splitlines()[statement.end_lineno - 1])
+            if comment and isinstance(statement, ast.Expr):
+                value = float(eval(source, namespace))
+                assert f"{value:.5f}" == f"{float(comment.group(1)):.5f}", source
+            else:
+                exec(source, namespace)
+
+
+def test_only_the_public_api_of_keras():
+    for path in (ROOT / "keras_xent").rglob("*.py"):
+        assert "keras.src" not in path.read_text(), path
+
+
+def test_imports_point_one_way():
+    """Down the list of rooms: nothing imports what stands above it."""
+    order = ["reference", "_backend", "_checks", "_recipe", "steps", "_labels", "_base", "losses", "distill", "parity"]
+    for path in (ROOT / "keras_xent").rglob("*.py"):
+        relative = path.relative_to(ROOT / "keras_xent")
+        room = relative.parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        package = ["keras_xent", *relative.parts[:-1]]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = package[: len(package) - node.level + 1]
+                targets = [node.module.split(".")[0]] if node.module and len(base) == 1 else []
+                targets += [alias.name for alias in node.names] if not node.module and len(base) == 1 else []
+                for target in targets:
+                    if target == room:
+                        continue
+                    above = order.index(target) > order.index(room)
+                    assert not above, f"{relative} imports {target}"
+
+
+def test_the_definitions_import_numpy_alone():
+    for path in (ROOT / "keras_xent" / "reference").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert [alias.name for alias in node.names] == ["numpy"], path
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 1, path

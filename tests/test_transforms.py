@@ -1,0 +1,181 @@
+"""Whatever can be done with Keras's losses can be done with these: higher derivatives and function transforms."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_xent
+
+from .backends import BACKEND, array, tensor
+from .cases import one_hot, softmax
+
+LABELS = np.array([0, 2, 1, 3])
+TARGETS = one_hot(LABELS, 4).astype("float32")
+LOGITS = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+LOSSES = {
+    "sparse": (keras_xent.SparseCategoricalCrossentropy(True), LABELS, LOGITS),
+    "sparse, smoothed": (keras_xent.SparseCategoricalCrossentropy(True, label_smoothing=0.1), LABELS, LOGITS),
+    "sparse, probabilities": (keras_xent.SparseCategoricalCrossentropy(), LABELS, softmax(LOGITS)),
+    "dense": (keras_xent.CategoricalCrossentropy(True), TARGETS, LOGITS),
+    "dense, probabilities": (keras_xent.CategoricalCrossentropy(), TARGETS, softmax(LOGITS)),
+    "binary": (keras_xent.BinaryCrossentropy(True), TARGETS, LOGITS),
+    "binary, probabilities": (keras_xent.BinaryCrossentropy(), TARGETS, softmax(LOGITS)),
+    "distillation": (keras_xent.DistillationLoss(targets="logits"), LOGITS[::-1].copy(), LOGITS),
+    "distillation, crossentropy": (
+        keras_xent.DistillationLoss(targets="probs", divergence="crossentropy"),
+        softmax(LOGITS)[::-1].copy(),
+        LOGITS,
+    ),
+}
+EVERY_LOSS = pytest.mark.parametrize("name", LOSSES)
+
+
+def gradient_of(function):
+    """The gradient of a scalar function of one tensor, itself differentiable."""
+    if BACKEND == "jax":
+        import jax
+
+        return jax.grad(function)
+    if BACKEND == "torch":
+        import torch
+
+        def gradient(x):
+            x = x if x.requires_grad else x.detach().clone().requires_grad_(True)
+            return torch.autograd.grad(function(x), x, create_graph=True)[0]
+
+        return gradient
+    import tensorflow as tf
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        return tape.gradient(value, x)
+
+    return gradient
+
+
+@EVERY_LOSS
+def test_second_derivatives(name):
+    """Of a gradient penalty, against a finite difference of the first derivatives."""
+    loss, y_true, y_pred = LOSSES[name]
+    gradient = gradient_of(lambda x: loss(y_true, x))
+    penalty_gradient = gradient_of(lambda x: keras.ops.sum(keras.ops.square(gradient(x))))
+    direction = np.random.default_rng(1).normal(size=y_pred.shape).astype("float32") * (0.1 if "prob" in name else 1.0)
+    direction *= y_pred if "probabilities" in name else 1.0
+    slope = (array(penalty_gradient(tensor(y_pred, "float32"))) * direction).sum()
+    step = 2.0**-7
+    up, down = (np.square(array(gradient(tensor(y_pred + s * step * direction, "float32")))).sum() for s in (1, -1))
+    assert abs((up - down) / (2 * step) - slope) <= 1e-2 * abs(slope) + 1e-4
+
+
+def transforms():
+    """What the backend offers: name to a function that applies it to a loss of logits and an input."""
+    if BACKEND == "jax":
+        import jax
+
+        return {
+            "jvp": lambda f, x: jax.jvp(f, (x,), (x,)),
+            "hessian": lambda f, x: jax.hessian(f)(x),
+            "vmap": lambda f, x: jax.vmap(f)(keras.ops.stack([x, 2 * x])),
+            "vmap of grad": lambda f, x: jax.vmap(jax.grad(f))(keras.ops.stack([x, 2 * x])),
+            "linearize": lambda f, x: jax.linearize(f, x)[1](x),
+            "checkpoint": lambda f, x: jax.grad(jax.checkpoint(f))(x),
+            "jit": lambda f, x: jax.jit(f)(x),
+        }
+    if BACKEND == "torch":
+        import torch
+
+        return {
+            "grad": lambda f, x: torch.func.grad(f)(x),
+            "jvp": lambda f, x: torch.func.jvp(f, (x,), (x,)),
+            "hessian": lambda f, x: torch.func.hessian(f)(x),
+            "vmap": lambda f, x: torch.func.vmap(f)(torch.stack([x, 2 * x])),
+            "vmap of grad": lambda f, x: torch.func.vmap(torch.func.grad(f))(torch.stack([x, 2 * x])),
+            "jacrev": lambda f, x: torch.func.jacrev(f)(x),
+        }
+    import tensorflow as tf
+
+    def forward(f, x):
+        with tf.autodiff.ForwardAccumulator(x, x) as accumulator:
+            value = f(x)
+        return accumulator.jvp(value)
+
+    def jacobian_of_gradient(f, x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                value = f(x)
+            gradient = inner.gradient(value, x)
+        return outer.jacobian(gradient, x)
+
+    return {
+        "forward accumulator": forward,
+        "hessian by nested tapes": jacobian_of_gradient,
+        "vectorized_map": lambda f, x: tf.vectorized_map(f, tf.stack([x, 2 * x])),
+        "recompute_grad": lambda f, x: gradient_of(tf.recompute_grad(f))(x),
+    }
+
+
+TRANSFORMS = transforms()
+
+
+@EVERY_LOSS
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_transforms_equal_those_of_the_plain_formula(name, transform):
+    """The same transform of the same loss written naively, on well-behaved inputs."""
+    loss, y_true, y_pred = LOSSES[name]
+    x = tensor(y_pred, "float32")
+    apply = TRANSFORMS[transform]
+    ours = keras.tree.flatten(apply(lambda x: loss(y_true, x), x))
+    naive = keras.tree.flatten(apply(lambda x: naive_loss(name, x), x))
+    for actual, expected in zip(ours, naive, strict=True):
+        actual, expected = array(actual), array(expected)
+        assert np.abs(actual - expected).max() <= 1e-4 * max(1.0, np.abs(expected).max())
+
+
+def naive_loss(name, x):
+    """The textbook formula, which cancels and overflows, but not here."""
+    ops = keras.ops
+    targets = tensor(0.9 * TARGETS + 0.025 if "smoothed" in name else TARGETS, "float32")
+    if name.startswith("distillation"):
+        teacher = tensor(LOGITS[::-1].copy()) / 4.0
+        p, q = ops.softmax(teacher), ops.softmax(x / 4.0)
+        entropy = 0.0 if "crossentropy" in name else ops.sum(p * ops.log(p), -1)
+        return 16.0 * ops.sum(entropy - ops.sum(p * ops.log(q), -1)) / 4.0
+    if name.startswith("binary"):
+        p = x if "probabilities" in name else 1.0 / (1.0 + ops.exp(-x))
+        return -ops.sum(targets * ops.log(p) + (1.0 - targets) * ops.log(1.0 - p)) / 16.0
+    p = x / ops.sum(x, -1, keepdims=True) if "probabilities" in name else ops.exp(x) / ops.sum(ops.exp(x), -1, keepdims=True)
+    return -ops.sum(targets * ops.log(p)) / 4.0
+
+
+def test_gradients_flow_into_dense_targets():
+    """As in Keras: d loss / d t_k = -log p_k, also where the target is 0."""
+    gradient = gradient_of(lambda t: keras_xent.CategoricalCrossentropy(True, reduction="sum")(t, tensor(LOGITS)))
+    log_probs = np.log(softmax(LOGITS.astype("float64")))
+    assert np.abs(array(gradient(tensor(TARGETS))) + log_probs).max() <= 1e-5
+
+
+def test_unknown_shapes_in_compiled_code():
+    """A batch and a sequence of any length, as `tf.function` and `jax.export` or `torch.compile` see them."""
+    loss = keras_xent.SparseCategoricalCrossentropy(True, ignore_class=3, label_smoothing=0.1)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec((None, None), "int32"), tf.TensorSpec((None, None, 4)), tf.TensorSpec((None,))]
+        compiled = tf.function(lambda y, x, w: loss(y, x, w), input_signature=signature)
+    elif BACKEND == "jax":
+        import jax
+
+        compiled = jax.jit(loss)
+    else:
+        import torch
+
+        compiled = torch.compile(loss, backend="aot_eager", dynamic=True)
+    for batch, time in ((2, 3), (4, 5)):
+        generator = np.random.default_rng(batch)
+        y, x = generator.integers(0, 4, (batch, time)), generator.normal(size=(batch, time, 4))
+        arguments = tensor(y, "int32"), tensor(x, "float32"), tensor(generator.uniform(size=batch), "float32")
+        assert abs(float(compiled(*arguments)) - float(loss(*arguments))) < 1e-5
