@@ -100,7 +100,7 @@ def class_weight(value):
     if value is None:
         return None
     named = sorted(value.items()) if hasattr(value, "items") else value
-    if named == []:
+    if np.size(named) == 0:
         raise ValueError("`class_weight` is empty; name at least one class, or pass None.")
     array = np.asarray(getattr(named, "tolist", lambda: named)())
     if array.dtype.kind not in "fiu":

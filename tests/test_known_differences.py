@@ -126,11 +126,7 @@ def agree(known, actual, stated):
         return isinstance(actual, str) and actual.startswith(f"{kind}: ") and phrase in actual
     if isinstance(actual, str) or np.shape(actual) != np.shape(stated):
         return False
-    logits = (
-        np.asarray(known.y_pred, "float64")
-        if known.activation or known.arguments.get("from_logits", known.peer)
-        else 0.0
-    )
+    logits = np.asarray(known.y_pred, "float64") if known.activation or known.arguments.get("from_logits", known.peer) else 0.0
     span = np.ptp(np.where(np.isfinite(logits), logits, 0.0))
     dtype = known.arguments.get("dtype", "float32")
     return error_in_bounds(actual, stated, dtype, np.size(known.y_pred), span, known.floor) <= 1
@@ -177,9 +173,7 @@ def test_the_comparison_can_fail(known):
 def test_errors_are_compared_by_type_and_phrase():
     known = next(known for known in KNOWN_DIFFERENCES if known.name == "sparse: fractional label")
     assert agree(known, "ValueError: `y_true` holds 1.5 at position 0, which is not a class id; expected", known.ours)
-    assert not agree(
-        known, "TypeError: `y_true` holds 1.5 at position 0, which is not a class id; expected", known.ours
-    )
+    assert not agree(known, "TypeError: `y_true` holds 1.5 at position 0, which is not a class id; expected", known.ours)
     assert not agree(known, "ValueError: `y_true` is wrong", known.ours)
     assert not agree(known, np.zeros(1), known.ours)
 

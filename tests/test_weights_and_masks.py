@@ -1,5 +1,6 @@
 """Sample weights, Keras masks and reductions: how they align, what they remove, what the denominator is."""
 
+import functools
 import itertools
 
 import keras
@@ -156,9 +157,7 @@ def test_a_removed_position_reaches_nothing(rng, bad, removed_by, mode):
         value, gradient = value_and_gradient(compute, tensor(spoiled, "float32"), mode)
         weights = kept if removed_by == "weight" else kept * 1.5
         clean, clean_gradient = value_and_gradient(
-            lambda x, y_true=y_true, loss=loss, weights=weights: loss(
-                tensor(y_true, "int32" if sparse else "float32"), x, sample_weight=tensor(weights, "float32")
-            ),
+            functools.partial(loss, tensor(y_true, "int32" if sparse else "float32"), sample_weight=tensor(weights, "float32")),
             tensor(y_pred, "float32"),
         )
         assert error_in_bounds(value, clean, "float32") <= 1, name

@@ -93,4 +93,5 @@ def _one_hot(y_true, y_pred, ignore_class, invalid_labels, axis):
         raise ValueError(f"labels outside 0 to {num_classes - 1}: {labels[~(valid | ignored)]}")
     counts = valid & ~ignored
     ids = np.where(counts, labels, 0).astype("int64")
-    return np.moveaxis(np.eye(num_classes)[ids], -1, axis), counts
+    one_hot = (ids[..., None] == np.arange(num_classes)).astype("float64")
+    return np.moveaxis(one_hot, -1, axis), counts
