@@ -8,7 +8,7 @@ import keras_xent
 from keras_xent import reference
 from keras_xent.parity.bounds import error_in_bounds
 
-from .backends import BACKEND, MODES, array, tensor, value_and_gradient
+from .backends import BACKEND, MODES, array, compiled, tensor, value_and_gradient
 from .cases import predictions
 
 NAN_MODES = {"tensorflow": ("xla",), "jax": ("compiled",), "torch": ("compiled",)}[BACKEND]
@@ -62,6 +62,20 @@ def test_ignored_classes_leave_the_denominator(rng, ignore_class, from_logits):
     value, gradient = value_and_gradient(lambda x: loss(labels, x), tensor(y_pred, "float32"))
     assert close(value, expected.mean())
     assert np.isfinite(gradient).all() and not gradient[~counts].any()
+
+
+def test_a_loss_that_calls_the_function_leaves_ignored_positions_out(rng):
+    """As with Keras's function: the losses carry the mask of the labels that count."""
+
+    class Mine(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return keras_xent.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True, ignore_class=-1)
+
+    labels, y_pred = np.array([0, -1, 2, -1]), tensor(predictions(rng, (4, 3), -1, True), "float32")
+    loss = keras_xent.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+    assert close(Mine()(labels, y_pred), array(loss(labels, y_pred)))
+    if BACKEND == "jax":
+        assert close(compiled(Mine(), "compiled")(tensor(labels), y_pred), array(loss(labels, y_pred)))
 
 
 def test_ignore_255_in_uint8(rng):
@@ -123,11 +137,11 @@ def test_a_wrong_label_in_a_tensorflow_graph_is_a_runtime_error(rng):
     import tensorflow as tf
 
     loss = keras_xent.SparseCategoricalCrossentropy(from_logits=True)
-    compiled = tf.function(lambda labels, x: loss(labels, x))
+    graph = tf.function(lambda labels, x: loss(labels, x))
     y_pred = tensor(predictions(rng, (3, 4), -1, True), "float32")
-    assert np.isfinite(compiled(tensor([0, 1, 2], "int32"), y_pred))
+    assert np.isfinite(graph(tensor([0, 1, 2], "int32"), y_pred))
     with pytest.raises(tf.errors.InvalidArgumentError, match="not a class id"):
-        compiled(tensor([0, 4, 2], "int32"), y_pred)
+        graph(tensor([0, 4, 2], "int32"), y_pred)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -163,5 +177,5 @@ def test_no_one_hot_tensor_on_sparse_paths(rng, monkeypatch):
 
             rows, classes = 64, 8192
             step = jax.jit(jax.value_and_grad(lambda x, y, loss=loss: loss(y, x)))
-            compiled = step.lower(jnp.zeros((rows, classes)), jnp.zeros(rows, "int32")).compile()
-            assert compiled.memory_analysis().temp_size_in_bytes < copies * rows * classes * 4
+            program = step.lower(jnp.zeros((rows, classes)), jnp.zeros(rows, "int32")).compile()
+            assert program.memory_analysis().temp_size_in_bytes < copies * rows * classes * 4

@@ -3,6 +3,7 @@
 `read(x)`: the values of `x` as a NumPy array if they can be had now without waiting for a device, else None.
 `fail_unless(ok, values, message, culprits)`: `values`, after a runtime error if `ok` is False and the running program
 can raise one at no cost; elsewhere just `values`.
+`carry_mask(losses, mask)`: `losses`, with the mask attached as Keras attaches masks.
 `num_replicas()`: how many replicas of the program add up their gradients, under a distribution strategy of the backend.
 """
 
@@ -20,4 +21,5 @@ except ModuleNotFoundError as error:
 
 read = _backend.read
 fail_unless = _backend.fail_unless
+carry_mask = _backend.carry_mask
 num_replicas = _backend.num_replicas

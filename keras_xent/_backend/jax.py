@@ -1,6 +1,7 @@
 """JAX."""
 
 import jax
+import keras
 import numpy as np
 from jax.core import Tracer
 
@@ -21,3 +22,18 @@ def fail_unless(ok, values, message, culprits):
 
 def num_replicas():
     return 1  # a sharded program is one program
+
+
+class _MaskCarrier(keras.layers.Layer):
+    """Arrays of JAX take no attributes; Keras keeps their masks elsewhere, where only a layer can put them."""
+
+    def call(self, losses_and_mask):
+        return losses_and_mask[0]
+
+    def compute_mask(self, losses_and_mask, previous_mask):
+        del previous_mask
+        return losses_and_mask[1]
+
+
+def carry_mask(losses, mask):
+    return _MaskCarrier(autocast=False, dtype="float32")([losses, mask])

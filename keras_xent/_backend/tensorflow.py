@@ -23,3 +23,8 @@ def fail_unless(ok, values, message, culprits):
 
 def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def carry_mask(losses, mask):
+    losses._keras_mask = mask
+    return losses

@@ -24,3 +24,9 @@ def fail_unless(ok, values, message, culprits):
 
 def num_replicas():
     return 1  # DistributedDataParallel averages gradients by itself
+
+
+def carry_mask(losses, mask):
+    if not torch.compiler.is_compiling():  # a compiled program hands tensors on without their attributes
+        losses._keras_mask = mask
+    return losses

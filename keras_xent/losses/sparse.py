@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .. import _checks, _labels, steps
+from .. import _backend, _checks, _labels, steps
 from .._base import StepwiseLoss, blank, evaluate, finite_rows, register
 from .._recipe import Step, run
 from ._common import (
@@ -151,7 +151,13 @@ def sparse_categorical_crossentropy(
         label smoothing is that of Szegedy et al., "Rethinking the Inception Architecture" (2016).
     """
     options = checked(from_logits, ignore_class, axis, label_smoothing, class_weight, invalid_labels, epsilon, saturated_gradient)
-    return evaluate(per_example, y_true, y_pred, options)
+    losses = evaluate(per_example, y_true, y_pred, options)
+    if ignore_class is None:
+        return losses
+    # As in Keras: whoever reduces the losses, such as a `keras.losses.Loss` that calls this, leaves ignored positions out.
+    axis = _checks.resolve_axis(options["axis"], ops.convert_to_tensor(y_pred))
+    labels = _checks.one_label_per_row(_checks.label_tensor(y_true), ops.convert_to_tensor(y_pred), axis)
+    return _backend.carry_mask(losses, _labels.counted(labels, None, options["ignore_class"], "error"))
 
 
 @register
