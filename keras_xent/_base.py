@@ -21,9 +21,9 @@ def widened(dtype):
     return "float32" if dtype in _checks.HALF_PRECISION else dtype
 
 
-# The smallest normal number of each dtype: it bounds the slope of the logarithm of a vanishing probability, and the
-# gradient has to fit the dtype of the predictions, not that of the computation.
-SMALLEST_NORMAL = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
+# Below such a probability the slope of the logarithm no longer grows. The gradient has to fit the dtype of the predictions, not
+# that of the computation, and weights still to come must not make it overflow: the floor is not the smallest normal number.
+SLOPE_FLOOR = {"float16": 2.0**-12, "bfloat16": 2.0**-116, "float32": 2.0**-116, "float64": 2.0**-1012}
 
 
 def evaluate(per_example, y_true, y_pred, options):
@@ -47,6 +47,7 @@ class StepwiseLoss(keras.losses.Loss):
     def _configure(self, name, reduction, dtype, options):
         """Stands in for `__init__`: Keras's own classes of these names each have another one."""
         dtype = keras.dtype_policies.get(dtype or keras.config.floatx())
+        _checks.float_dtype(dtype.compute_dtype)
         keras.losses.Loss.__init__(self, name=name, reduction=reduction, dtype=dtype)
         self._policy_name = dtype.name
         self._options = options

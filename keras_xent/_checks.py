@@ -4,6 +4,7 @@ A message says what was passed, what was expected and what to do. Where Keras ha
 is part of ours.
 """
 
+import math
 import numbers
 from typing import Any
 
@@ -25,15 +26,15 @@ def flag(name, value):
     return bool(value)
 
 
-def number(name, value, low=-np.inf, high=np.inf, *, open_low=False, open_high=False):
+def number(name, value, low=-math.inf, high=math.inf, *, open_low=False, open_high=False):
     """A finite float between two bounds."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         value = _zero_dim_number(name, value)
     value = float(value)
     inside = (value > low if open_low else value >= low) and (value < high if open_high else value <= high)
-    if not (np.isfinite(value) and inside):
-        bounds = f"{'above' if open_low else 'at least'} {low:g}" if np.isfinite(low) else ""
-        if np.isfinite(high):
+    if not (math.isfinite(value) and inside):
+        bounds = f"{'above' if open_low else 'at least'} {low:g}" if math.isfinite(low) else ""
+        if math.isfinite(high):
             bounds += f"{' and ' if bounds else ''}{'below' if open_high else 'at most'} {high:g}"
         raise ValueError(f"`{name}` must be a finite number{', ' + bounds if bounds else ''}. Received: {name}={value}.")
     return value
@@ -85,13 +86,17 @@ def class_ids(name, value):
     several = isinstance(value, (list, tuple, set, frozenset, range)) or (isinstance(value, np.ndarray) and value.ndim)
     ids: list[Any] = [value]
     if several:
-        ids = sorted(value) if isinstance(value, (set, frozenset)) else list(value)
+        ids = list(value)
     for class_id in ids:
         if isinstance(class_id, (bool, np.bool_)) or not isinstance(class_id, numbers.Integral):
             raise TypeError(
                 f"`{name}` must be an int or a collection of ints. "
                 f"Received: {name}={value!r}, in which {class_id!r} is of type {type(class_id).__name__}."
             )
+        if abs(int(class_id)) >= 2**31:
+            raise ValueError(f"`{name}` must hold class ids of 32 bits. Received: {name}={value!r}.")
+    if isinstance(value, (set, frozenset)):
+        ids = sorted(ids)
     return [int(class_id) for class_id in ids] if several else int(ids[0])
 
 
@@ -99,10 +104,10 @@ def class_weight(value):
     """None, a list with one weight per class, or (from a mapping) a list of [class id, weight] pairs."""
     if value is None:
         return None
-    named = sorted(value.items()) if hasattr(value, "items") else value
+    named = [[key, value[key]] for key in value] if hasattr(value, "items") else value
     if np.size(named) == 0:
         raise ValueError("`class_weight` is empty; name at least one class, or pass None.")
-    array = np.asarray(getattr(named, "tolist", lambda: named)())
+    array = np.asarray(named) if _kind(named) in "fiu" else np.asarray("not numbers")
     if array.dtype.kind not in "fiu":
         raise TypeError(
             f"`class_weight` must map class ids to numbers or hold one number per class. Received: class_weight={value!r}."
@@ -117,7 +122,7 @@ def class_weight(value):
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError(f"`class_weight` must hold finite weights of at least 0. Received: class_weight={value!r}.")
     if pairs:
-        return [[int(class_id), float(weight)] for class_id, weight in array]
+        return sorted([int(class_id), float(weight)] for class_id, weight in array)
     return [float(weight) for weight in array]
 
 
@@ -127,10 +132,10 @@ def pos_weight(value):
         return None
     if np.ndim(value) == 0:
         return number("pos_weight", value, 0.0)
-    if np.ndim(value) > 1:
+    if _kind(value) not in "biuf" or np.ndim(value) != 1 or not np.size(value):
         raise ValueError(
             "`pos_weight` must be a number, or a vector with one number per output (the last axis of `y_pred`). "
-            f"Received an array of shape {np.shape(value)}."
+            f"Received: pos_weight={value!r}."
         )
     return [number("pos_weight", element, 0.0) for element in np.asarray(value).tolist()]
 
@@ -145,6 +150,8 @@ def _listed(allowed):
 def resolve_axis(axis, y_pred):
     """`axis` counted from the front."""
     rank = len(y_pred.shape)
+    if rank == 0:
+        raise ValueError("`y_pred` is a scalar; expected at least one axis, that of the classes or outputs.")
     if not -rank <= axis < rank:
         raise ValueError(
             f"`axis` is out of range: y_pred.shape={tuple(y_pred.shape)} has {rank} axes, so axis must lie between "
@@ -231,6 +238,8 @@ def leading_axes(name, array, losses_shape):
 
 def class_weights_per_class(weights, num_classes):
     """One weight per class, as a NumPy vector, out of what `class_weight` made."""
+    if num_classes is None:
+        raise ValueError("`class_weight` needs to know the number of classes, but the class axis of `y_pred` has no static size.")
     if isinstance(weights[0], list):
         beyond = [class_id for class_id, _ in weights if class_id >= num_classes]
         if beyond:
@@ -280,15 +289,17 @@ def float_tensor(name, values, dtype=None, array_dtype=None):
 
 def label_tensor(labels):
     """Class ids as a tensor that still holds every one of them: small integers widened, large ones not wrapped."""
-    if not ops.is_tensor(labels):
+    if not ops.is_tensor(labels) and _kind(labels) in "iu":
         labels = np.asarray(labels)
-        if labels.dtype.kind in "iu":
+        if labels.size:
             int32 = np.iinfo("int32")  # JAX has no int64 by default and would wrap an id that is out of range into it
             labels = np.clip(labels, int32.min, int32.max).astype("int32")
     tensor = _tensor("y_true", labels)
     kept = keras.backend.standardize_dtype(tensor.dtype)
     if kept in ("bool", "int8", "uint8", "int16", "uint16"):
         return ops.cast(tensor, "int32")
+    if kept in HALF_PRECISION:  # which could not hold the number of classes to compare with
+        return ops.cast(tensor, "float32")
     return ops.cast(tensor, "int64") if kept in ("uint32", "uint64") else tensor
 
 
@@ -298,15 +309,32 @@ def _tensor(name, values, array_dtype=None):
         raise TypeError(f"`{name}` is None; expected an array of numbers.")
     if isinstance(values, (dict, set)):
         raise TypeError(f"`{name}` must be one array of numbers. Received: a {type(values).__name__}.")
-    if ops.is_tensor(values):
-        if "string" not in str(values.dtype):
+    if ops.is_tensor(values) or isinstance(values, keras.Variable):
+        if not any(kind in str(values.dtype) for kind in ("string", "complex")):
             return ops.convert_to_tensor(values)
-    elif not isinstance(values, (str, bytes)) and _kind(values) not in "SUO":
+    elif not isinstance(values, (str, bytes)) and _kind(values) in "biuf":
         return ops.convert_to_tensor(values, dtype=array_dtype)
-    raise TypeError(
-        f"`{name}` must hold numbers. Received: a {type(values).__name__} of strings or objects. Turn class names into "
+    raise _no_numbers(name, values)
+
+
+def number_array(name, values):
+    """A NumPy array of numbers."""
+    if _kind(values) not in "biuf":
+        raise _no_numbers(name, values)
+    return np.asarray(values)
+
+
+def _no_numbers(name, values):
+    return TypeError(
+        f"`{name}` must hold real numbers. Received: a {type(values).__name__} of something else. Turn class names into "
         "integer ids first, for example with `keras.layers.StringLookup`, and make ragged rows equally long."
     )
+
+
+def float_dtype(dtype):
+    """The dtype of a loss."""
+    if "float" not in dtype:
+        raise ValueError(f"`dtype` must be a float dtype, or a policy that computes in one. Received: dtype={dtype!r}.")
 
 
 def _kind(values):
@@ -314,8 +342,9 @@ def _kind(values):
     if isinstance(values, (list, tuple)) and any(ops.is_tensor(element) for element in values):
         return "f"
     dtype = getattr(values, "dtype", None)
-    if dtype is not None:
-        return getattr(dtype, "kind", "f")
+    if dtype is not None:  # bfloat16 is no kind of NumPy's own
+        kind = getattr(dtype, "kind", "f")
+        return "f" if "float" in str(dtype) else kind
     try:
         return np.asarray(values).dtype.kind
     except ValueError:  # ragged
@@ -344,15 +373,15 @@ def invalid_labels(labels, num_classes, considered=None):
 
 
 def exact_ids(labels, largest):
-    """Class ids that a float of 24 significant bits holds exactly, as far as they can be read now."""
+    """Class ids (or negative marks to ignore) that a float32 holds exactly, as far as they can be read now."""
     known = _backend.read(labels)
     if known is None:
         return
-    wrong = ~((known >= 0) & (known <= largest) & (known == np.floor(known)))
+    wrong = ~((np.abs(known) <= largest) & (known == np.floor(known)))
     if wrong.any():
         where = tuple(int(i) for i in np.argwhere(wrong)[0][:-1])
         raise ValueError(
-            f"`labels` must hold class ids: whole numbers from 0 to {largest}, which float32 holds exactly. Received: "
+            f"`labels` must hold class ids: whole numbers up to {largest}, which float32 holds exactly. Received: "
             f"{known[wrong][0].item()} at position {where[0] if len(where) == 1 else where}."
         )
 
@@ -364,7 +393,7 @@ def valid_labels(labels, num_classes):
 
 def _valid(labels, num_classes, floor):
     inside = (labels >= 0) & (labels < num_classes)
-    return inside & (labels == floor(labels)) if "float" in str(labels.dtype) else inside
+    return inside & (labels <= floor(labels)) if "float" in str(labels.dtype) else inside
 
 
 def invalid_labels_message(labels, wrong, num_classes):

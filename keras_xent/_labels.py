@@ -4,8 +4,6 @@ from keras import ops
 
 from . import _backend, _checks
 
-NAN = float("nan")
-
 
 def counted(labels, num_classes, ignore_class, invalid_labels):
     """Where a label counts: a bool tensor, or None if every one does."""
@@ -39,7 +37,8 @@ class CheckedLabels:
         """0 where labels do not count; where they are wrong a runtime error or, where there is none, NaN."""
         if self._wrong is not None:
             # A product, so that the gradient of such an example is NaN as well.
-            losses = losses * ops.where(self._wrong, ops.cast(NAN, losses.dtype), ops.ones_like(losses))
+            right = ops.cast(ops.logical_not(self._wrong), losses.dtype)
+            losses = losses * (right / right)  # 0 / 0 where wrong: numeric checks object to a constant NaN
             losses = _backend.fail_unless(
                 ops.logical_not(ops.any(self._wrong)),
                 losses,

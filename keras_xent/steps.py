@@ -6,7 +6,7 @@ unnormalised log-probabilities, `losses` nats. `axis` is the class axis, counted
 
 from keras import ops
 
-INFINITY = float("inf")
+FAR_BELOW = -1e30  # its exponential is 0 in every dtype; -inf would be, too, but numeric checks of TensorFlow object to it
 
 # ---------------------------------------------------------------------------------------------------------- targets
 
@@ -66,32 +66,30 @@ def clip(probs, epsilon):
     return ops.where(probs < low, low, ops.where(probs > high, high, probs))
 
 
-def log(clipped, probs, saturated_gradient, smallest):
+def log(clipped, probs, saturated_gradient, slope_floor):
     """The logarithm of the clipped probability, with a gradient where the clip binds too.
 
-    `saturated_gradient="flow"` gives the gradient of the unclipped logarithm, 1 / max(p, smallest) and 0 at p = 0;
-    `"zero"` that of the clip.
+    `saturated_gradient="flow"` gives the gradient of the unclipped logarithm there, 1 / max(p, slope_floor) and 0 at p = 0;
+    `"zero"` that of the clip. The second derivative is 0 there either way: 1 / p² would overflow.
 
     l_k = log q_k
     """
-    value = ops.log(ops.stop_gradient(clipped))
+    inside = ops.equal(clipped, probs)
     if saturated_gradient == "zero":
-        source = ops.where(clipped == probs, probs, ops.stop_gradient(clipped))
-    else:
-        # max(p, smallest) in value, p in gradient
-        missing = constant(smallest, probs) - probs
-        floored = probs + ops.stop_gradient(ops.where(missing > 0, missing, 0.0))
-        source = ops.where(probs > 0, floored, ops.ones_like(probs))
-    slope = ops.log(source)
-    return value + (slope - ops.stop_gradient(slope))  # the bracket is exactly 0, and carries the gradient
+        return ops.log(ops.where(inside, probs, ops.stop_gradient(clipped)))
+    floor, constant_probs = constant(slope_floor, probs), ops.stop_gradient(probs)
+    inside = ops.logical_and(inside, probs >= floor)
+    value = ops.log(ops.where(inside, probs, ops.stop_gradient(clipped)))
+    slope = ops.where(constant_probs > 0, 1.0 / ops.where(constant_probs > floor, constant_probs, floor), 0.0)
+    return value + ops.where(inside, 0.0, slope * (probs - constant_probs))  # adds 0 to the value, the slope to the gradient
 
 
-def log_complement(clipped, probs, saturated_gradient, smallest):
+def log_complement(clipped, probs, saturated_gradient, slope_floor):
     """The logarithm of the clipped probability's complement, with the same gradient at saturation as `log`.
 
     l = log(1 - q)
     """
-    return log(1.0 - clipped, 1.0 - probs, saturated_gradient, smallest)
+    return log(1.0 - clipped, 1.0 - probs, saturated_gradient, slope_floor)
 
 
 def choose_log(targets, pos_weight, log_probs, log_complements):
@@ -99,7 +97,7 @@ def choose_log(targets, pos_weight, log_probs, log_complements):
 
     e = -w t log p - (1 - t) log(1 - p)
     """
-    return -(pos_weight * targets * log_probs + (1.0 - targets) * log_complements)
+    return -(product(targets * pos_weight, log_probs) + product(1.0 - targets, log_complements))
 
 
 # ------------------------------------------------------------------------- logits, against a distribution of targets
@@ -111,7 +109,7 @@ def mark_top(logits, axis):
     k is top where k = argmax_j z_j
     """
     top = ops.argmax(ops.stop_gradient(logits), axis=axis)
-    return class_ids(logits, axis) == ops.expand_dims(ops.cast(top, "int32"), axis)
+    return ops.equal(class_ids(logits, axis), ops.expand_dims(ops.cast(top, "int32"), axis))
 
 
 def pick_top_logit(logits, is_top, axis):
@@ -165,7 +163,7 @@ def log_top_denominator(depths, is_top, lift, axis):
 
     h = log(1 + r + expm1(e)),  r = Σ_{k ≠ top} exp(-d_k)
     """
-    others = ops.sum(ops.exp(ops.where(is_top, -INFINITY, -depths)), axis=axis, keepdims=True)
+    others = ops.sum(ops.exp(ops.where(is_top, FAR_BELOW, -depths)), axis=axis, keepdims=True)
     return ops.log1p(others + ops.expm1(lift))
 
 
@@ -210,7 +208,7 @@ def mark_target(logits, labels, axis):
 
     k is target where k = y
     """
-    return class_ids(logits, axis) == ops.expand_dims(labels, axis)
+    return ops.equal(class_ids(logits, axis), ops.expand_dims(labels, axis))
 
 
 def find_top_logit(logits, axis):
@@ -220,7 +218,7 @@ def find_top_logit(logits, axis):
     """
     if 0 in logits.shape:  # Keras refuses the maximum of an empty batch, of which there is none to take
         return ops.sum(logits, axis=axis)
-    return ops.max(ops.stop_gradient(logits), axis=axis)
+    return ops.amax(ops.stop_gradient(logits), axis=axis)
 
 
 def measure_gap(target_logit, top_logit):
@@ -228,7 +226,7 @@ def measure_gap(target_logit, top_logit):
 
     g = m - z_y
     """
-    return ops.where(target_logit == top_logit, 0.0, top_logit - target_logit)
+    return ops.where(ops.equal(target_logit, top_logit), 0.0, top_logit - target_logit)
 
 
 def choose_center(target_logit, top_logit):
@@ -236,7 +234,7 @@ def choose_center(target_logit, top_logit):
 
     c = z_y if z_y = m else m
     """
-    return ops.where(target_logit == top_logit, target_logit, top_logit)
+    return ops.where(ops.equal(target_logit, top_logit), target_logit, top_logit)
 
 
 def sum_non_targets(logits, is_target, center, axis):
@@ -244,7 +242,7 @@ def sum_non_targets(logits, is_target, center, axis):
 
     r = Σ_{k ≠ y} exp(z_k - c)
     """
-    below = ops.where(is_target, -INFINITY, logits - ops.expand_dims(center, axis))
+    below = ops.where(is_target, FAR_BELOW, logits - ops.expand_dims(center, axis))
     return ops.sum(ops.exp(below), axis=axis)
 
 
@@ -297,7 +295,7 @@ def choose_cost(targets, pos_weight, costs_of_yes, costs_of_no):
 
     e = w t softplus(-z) + (1 - t) softplus(z)
     """
-    return product(pos_weight * targets, costs_of_yes) + product(1.0 - targets, costs_of_no)
+    return product(targets * pos_weight, costs_of_yes) + product(1.0 - targets, costs_of_no)
 
 
 def softplus(x):
@@ -325,7 +323,7 @@ def weigh_loss(losses, class_weight, labels):
 
     loss ← w_y loss
     """
-    return losses * ops.take(ops.reshape(class_weight, (-1,)), labels, axis=0)
+    return product(ops.take(ops.reshape(class_weight, (-1,)), labels, axis=0), losses)
 
 
 def mix(losses, even_losses, label_smoothing):
@@ -380,17 +378,18 @@ def constant(value, like):
 
 
 def divide_or_zero(numerator, denominator):
-    """The quotient a / b, and a where b is 0, which goes with a = 0 wherever this is used.
+    """The quotient a / b, and 0 where b is 0.
 
     Not `ops.divide_no_nan`, which rounds float64 to float32 on PyTorch.
     """
-    return numerator / ops.where(denominator == 0, 1.0, denominator)
+    nothing = ops.equal(denominator, 0)
+    return ops.where(nothing, 0.0, numerator / ops.where(nothing, 1.0, denominator))
 
 
 def product(targets, values):
     """t · v, where a target of 0 contributes 0 to value and gradient even if v is infinite."""
-    absent = ops.logical_and(targets == 0, values == INFINITY)
-    return targets * ops.where(absent, 0.0, values)
+    absent = ops.logical_and(ops.equal(targets, 0), ops.isinf(values))
+    return ops.multiply(targets, ops.where(absent, 0.0, values))
 
 
 def class_ids(values, axis):

@@ -162,7 +162,7 @@ def test_ignored_labels_leave_both_parts_and_the_denominator(rng):
     labels = np.array([0, -1, 2, 3, -1, 1])
     counts = labels >= 0
     options = {"targets": "logits", "labels": "sparse", "label_weight": 0.4}
-    packed = np.concatenate([keras_xent.pack_targets(teacher, np.abs(labels))[:, :-1], labels[:, None]], -1)
+    packed = keras_xent.pack_targets(teacher, labels)
     student[~counts] = np.nan
     loss = keras_xent.DistillationLoss(**options, ignore_class=-1)
     value, gradient = value_and_gradient(lambda x: loss(tensor(packed, "float32"), x), tensor(student, "float32"))
@@ -209,21 +209,42 @@ def test_packing(rng, as_tensors):
         (np.zeros((2, 3)), [0, 1, 2], "one class id per row"),
         (np.zeros((2, 3)), np.zeros((2, 4)), "one class id per row"),
         (np.zeros((2, 3)), [0.5, 1], "whole numbers"),
-        (np.zeros((2, 3)), [-1, 1], "whole numbers"),
+        (np.zeros((2, 3)), ["a", "b"], None),
+        (None, [0, 1], None),
+        (np.zeros((2, 3)), [[0], [1, 2]], None),
         (np.zeros((2, 3)), [0, 2**24 + 1], "float32 holds exactly"),
         (np.zeros((2, 1)), [0, 0], "num_classes > 1"),
     ],
 )
 def test_what_cannot_be_packed(targets, labels, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(TypeError if message is None else ValueError, match=message or "must hold real numbers"):
         keras_xent.pack_targets(targets, labels)
 
 
 def test_packed_targets_below_float32(rng):
     y_true = keras_xent.pack_targets(rng.normal(size=(2, 3)), [0, 2])
     loss = keras_xent.DistillationLoss(targets="logits", labels="sparse", label_weight=0.5)
-    with pytest.raises(ValueError, match=r"cannot hold class ids above 256.*Keep .* in float32"):
-        loss(tensor(y_true, "bfloat16"), tensor(np.zeros((2, 3)), "float32"))
+    accuracy = keras_xent.distill.on_labels("sparse_categorical_accuracy")
+    for narrowed in (tensor(y_true, "bfloat16"), y_true.astype("float16")):
+        for compute in (loss, loss.call, accuracy.update_state):
+            with pytest.raises(ValueError, match=r"cannot hold class ids above .*Keep .* in float32"):
+                compute(narrowed, tensor(np.zeros((2, 3)), "float32"))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_wrong_hard_label_without_weight_does_not_count(mode):
+    y_true = tensor(keras_xent.pack_targets(np.eye(2, 3), [7, 1]))
+    loss = keras_xent.DistillationLoss(targets="probs", labels="sparse", label_weight=0.5)
+    value, gradient = value_and_gradient(
+        lambda x: loss(y_true, x, sample_weight=tensor([0.0, 1.0], "float32")), tensor(np.zeros((2, 3)), "float32"), mode
+    )
+    assert np.isfinite(value) and not gradient[0].any() and gradient[1].all()
+
+
+def test_an_unnamed_accuracy():
+    for metric in (None, "accuracy"):
+        with pytest.raises(ValueError, match="sparse_categorical_accuracy"):
+            keras_xent.distill.on_labels(metric)
 
 
 def test_targets_that_were_not_packed(rng):

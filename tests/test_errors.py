@@ -35,6 +35,11 @@ ARGUMENTS = [
     (SPARSE, {"ignore_class": 0.5}, TypeError, r"`ignore_class` must be an int or a collection of ints"),
     (SPARSE, {"ignore_class": [1, "a"]}, TypeError, r"`ignore_class` must be an int .* in which 'a' is of type str"),
     (SPARSE, {"ignore_class": True}, TypeError, r"`ignore_class` must be an int"),
+    (SPARSE, {"ignore_class": 2**32}, ValueError, r"`ignore_class` must hold class ids of 32 bits"),
+    (SPARSE, {"ignore_class": {1, "a"}}, TypeError, r"`ignore_class` must be an int or a collection of ints"),
+    (SPARSE, {"dtype": "int32"}, ValueError, r"`dtype` must be a float dtype"),
+    (DENSE, {"class_weight": {"a": 1.0, 2: 3.0}}, TypeError, r"`class_weight` must map class ids to numbers"),
+    (BINARY, {"pos_weight": []}, ValueError, r"`pos_weight` must be a number, or a vector"),
     (SPARSE, {"invalid_labels": "drop"}, ValueError, r"`invalid_labels` must be one of 'error', 'ignore'"),
     (BINARY, {"pos_weight": -1.0}, ValueError, r"`pos_weight` must be a finite number, at least 0"),
     (BINARY, {"pos_weight": "a"}, TypeError, r"`pos_weight` must be a number"),
@@ -72,6 +77,7 @@ def test_arguments(loss_class, arguments, error, message):
 INPUTS = [
     (DENSE(), np.ones((2, 4)), PROBS, r"must have the same shape.*y_true.shape=\(2, 4\), y_pred.shape=\(2, 3\)"),
     (DENSE(), np.ones(2), PROBS, r"must have the same shape.*rank.*SparseCategoricalCrossentropy"),
+    (DENSE(), np.ones(()), np.ones(()), r"`y_pred` is a scalar"),
     (DENSE(axis=2), np.ones((2, 3)), PROBS, r"`axis` is out of range: y_pred.shape=\(2, 3\) has 2 axes"),
     (DENSE(axis=-3), np.ones((2, 3)), PROBS, r"`axis` is out of range"),
     (DENSE(), np.ones((2, 1)), np.ones((2, 1)), r"expected num_classes > 1.*BinaryCrossentropy"),
@@ -99,7 +105,7 @@ def test_inputs(loss, y_true, y_pred, message):
         loss.call(y_true, tensor(y_pred, "float32"))
 
 
-@pytest.mark.parametrize("y_pred", [None, "probabilities", [["a", "b"]], {"output": PROBS}])
+@pytest.mark.parametrize("y_pred", [None, "probabilities", [["a", "b"]], {"output": PROBS}, PROBS * 1j, [[1.0], [1.0, 2.0]]])
 def test_predictions_that_are_no_numbers(y_pred):
     with pytest.raises(TypeError, match="`y_pred`"):
         keras_xent.categorical_crossentropy(PROBS, y_pred)

@@ -36,6 +36,19 @@ def test_labels_stay_integers_in_half_precision(rng, dtype):
     assert float(loss(np.array([4096]), tensor(logits, dtype))) > 19
 
 
+def test_half_precision_labels_of_the_top_class():
+    """257 classes: 256 is one of them, though bfloat16 takes the number of classes for 256 as well."""
+    losses = keras_xent.sparse_categorical_crossentropy(tensor([256.0, 0.0], "bfloat16"), np.zeros((2, 257)), from_logits=True)
+    assert close(losses, [np.log(257)] * 2)
+
+
+def test_a_class_of_weight_zero_costs_nothing_even_where_it_is_impossible():
+    logits, weights = tensor([[-np.inf, 1.0, 2.0]], "float32"), [0.0, 1.0, 1.0]
+    sparse = keras_xent.sparse_categorical_crossentropy([0], logits, from_logits=True, class_weight=weights)
+    dense = keras_xent.categorical_crossentropy([[1.0, 0.0, 0.0]], logits, from_logits=True, class_weight=weights)
+    assert float(sparse[0]) == float(dense[0]) == 0.0
+
+
 @pytest.mark.parametrize(
     ("labels_shape", "shape", "axis"),
     [((3, 1), (3, 4), -1), ((2, 3, 1), (2, 3, 4), -1), ((2, 1, 3), (2, 4, 3), 1), ((2, 3, 1), (2, 4, 3), 1), ((1, 3), (4, 3), 0)],

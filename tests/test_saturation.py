@@ -81,7 +81,7 @@ def test_half_precision_gradients_stay_finite(dtype):
     probs = np.array([[smallest, 1.0]])
     loss = keras_xent.SparseCategoricalCrossentropy(dtype=dtype, reduction="sum")
     value, gradient = value_and_gradient(lambda x: loss(np.array([0]), x), tensor(probs, dtype))
-    assert np.isfinite(gradient).all() and gradient[0, 0] < -1e4 and 15 < value < 17
+    assert np.isfinite(gradient).all() and gradient[0, 0] < -1e3 and 15 < value < 17
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -151,6 +151,41 @@ def naive_loss(name, x):
     return -ops.sum(targets * ops.log(p)) / 4.0
 
 
+@pytest.mark.parametrize("gap", [20.0, 60.0, 87.2])
+def test_second_derivatives_and_weights_at_saturation(gap):
+    """A gradient penalty through a saturated softmax, and a weighted gradient, are finite."""
+    logits = tensor([[-gap, 0.0, -gap]], "float32")
+    for y_true in ([[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]]):
+        for loss in (keras_xent.CategoricalCrossentropy(), keras_xent.BinaryCrossentropy()):
+
+            def weighted(x, loss=loss, y_true=y_true):
+                return loss(y_true, keras.ops.softmax(x), sample_weight=tensor([1000.0], "float32"))
+
+            gradient = gradient_of(weighted)
+            assert np.isfinite(array(gradient(logits))).all()
+            plain = gradient_of(lambda x, loss=loss, y_true=y_true: loss(y_true, keras.ops.softmax(x)))
+            penalty = gradient_of(lambda x, plain=plain: keras.ops.sum(keras.ops.square(plain(x))))
+            assert np.isfinite(array(penalty(logits))).all()
+
+
+FUNCTIONS = {
+    "categorical_crossentropy": (TARGETS, {"from_logits": True}),
+    "sparse_categorical_crossentropy": (LABELS.astype("int32"), {"from_logits": True}),
+    "binary_crossentropy": (TARGETS, {"from_logits": True}),
+    "distillation_loss": (TARGETS, {"targets": "probs"}),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_symbolic_inputs(name):
+    """The functions are operations of a functional model, as Keras's are."""
+    function, (y_true, options) = getattr(keras_xent, name), FUNCTIONS[name]
+    inputs = keras.Input(y_true.shape[1:], dtype=str(y_true.dtype)), keras.Input(LOGITS.shape[1:])
+    model = keras.Model(inputs, function(*inputs, **options))
+    outputs = model([tensor(y_true), tensor(LOGITS)])
+    np.testing.assert_allclose(array(outputs), array(function(y_true, tensor(LOGITS), **options)), rtol=1e-6)
+
+
 def test_gradients_flow_into_dense_targets():
     """As in Keras: d loss / d t_k = -log p_k, also where the target is 0."""
     gradient = gradient_of(lambda t: keras_xent.CategoricalCrossentropy(True, reduction="sum")(t, tensor(LOGITS)))

@@ -175,6 +175,19 @@ def test_a_weight_of_zero_has_its_gradient():
     assert close(gradient, losses_of(labels, y_pred))
 
 
+def test_one_prediction_and_a_weight_is_a_weighted_mean_of_one(rng):
+    """A single row has one loss; `"mean_with_sample_weight"` divides by the weight that it multiplies with."""
+    y_pred = predictions(rng, (3,), -1, True)
+    for reduction, factor in (("sum", 2.0), ("mean_with_sample_weight", 1.0), ("sum_over_batch_size", 2.0)):
+        loss = keras_xent.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+        assert close(loss(np.array(1), tensor(y_pred, "float32"), 2.0), factor * losses_of(np.array(1), y_pred))
+
+
+def test_weights_that_add_up_to_nothing():
+    loss = keras_xent.BinaryCrossentropy(reduction="mean_with_sample_weight")
+    assert float(loss(np.ones((3, 1)), np.full((3, 1), 0.5), np.array([1.0, -2.0, 1.0]))) == 0.0
+
+
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 def test_nothing_left(loss):
     """All weights 0, and an empty batch, cost 0."""

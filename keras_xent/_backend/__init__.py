@@ -19,7 +19,11 @@ except ModuleNotFoundError as error:
         "Set the environment variable KERAS_BACKEND to one of the three before Keras is imported."
     ) from error
 
-read = _backend.read
+
+def read(x):
+    return None if isinstance(x, keras.KerasTensor) else _backend.read(x)
+
+
 fail_unless = _backend.fail_unless
 carry_mask = _backend.carry_mask
 num_replicas = _backend.num_replicas

@@ -11,7 +11,7 @@ from .._recipe import Step, run
 from ..losses import categorical, sparse
 from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities
 from .divergences import DIVERGENCES
-from .packing import check_packed, unpack_targets
+from .packing import check_packed, check_precision, unpack_targets
 from .teachers import TEACHERS
 
 
@@ -46,6 +46,8 @@ def recipe(options):
 def per_example(y_true, y_pred, options, dtype, listener=None):
     """The losses in `dtype`, without the class axis."""
     axis = _checks.resolve_axis(options["axis"], y_pred)
+    if options["labels"] is not None:
+        check_precision(y_true)
     soft, hard = split_targets(_checks.float_tensor("y_true", y_true), y_pred, axis, options["labels"])
     counts = None
     if options["ignore_class"] is not None:
@@ -84,7 +86,7 @@ def split_targets(y_true, y_pred, axis, labels):
         _checks.same_shape(y_true, y_pred, " For hard labels in `y_true`, see `keras_xent.pack_targets` and `labels`.")
         return y_true, None
     check_packed(y_true, y_pred, axis, labels)
-    soft, hard = unpack_targets(y_true, y_pred.shape[axis], labels)
+    soft, hard = unpack_targets(y_true, labels)
     return ops.moveaxis(soft, -1, axis), ops.moveaxis(hard, -1, axis) if labels == "dense" else hard
 
 
@@ -263,6 +265,8 @@ class DistillationLoss(StepwiseLoss):
         self._configure(name, reduction, dtype, options)
 
     def _match(self, y_true, y_pred):
+        if self.labels is not None:
+            check_precision(y_true)
         y_true = self._floats("y_true", y_true)
         split_targets(y_true, y_pred, _checks.resolve_axis(self.axis, y_pred), self.labels)
         return y_true, y_pred
@@ -279,6 +283,9 @@ class DistillationLoss(StepwiseLoss):
 
     def _unusable(self, y_true, y_pred, axes):
         usable = ops.logical_and(finite_rows(y_pred, axes), finite_rows(y_true, self._target_axes(y_true, axes)))
+        if self.labels == "sparse":
+            valid = _checks.valid_labels(unpack_targets(y_true, "sparse")[1], ops.shape(y_pred)[axes[0]])
+            usable = ops.logical_and(usable, valid)
         return ops.logical_not(usable)
 
     def _blank(self, y_true, kept, axes):

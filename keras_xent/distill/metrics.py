@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from .._base import PACKAGE
-from .packing import kind_of_labels, unpack_targets
+from .packing import check_precision, kind_of_labels, unpack_targets
 
 
 def on_labels(metric: Any) -> keras.metrics.Metric:
@@ -42,6 +42,11 @@ class OnLabels(keras.metrics.Metric):
     """What `on_labels` returns: passes the hard labels on to the metric that it holds."""
 
     def __init__(self, metric, name=None, dtype=None):
+        if metric in (None, "accuracy", "acc"):
+            raise ValueError(
+                f"Which metric {metric!r} is depends on the labels, which are packed here. Name one for their kind, "
+                'such as "sparse_categorical_accuracy" for class ids or "categorical_accuracy" for dense labels.'
+            )
         metric = keras.metrics.get(metric)
         if not isinstance(metric, keras.metrics.Metric):
             metric = keras.metrics.MeanMetricWrapper(metric, name=metric.__name__)
@@ -50,9 +55,10 @@ class OnLabels(keras.metrics.Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Updates the metric with the labels behind the teacher's numbers."""
+        check_precision(y_true)
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         num_classes = y_pred.shape[-1]
-        _, labels = unpack_targets(y_true, num_classes, kind_of_labels(y_true, num_classes))
+        _, labels = unpack_targets(y_true, kind_of_labels(y_true, num_classes))
         return self.metric.update_state(labels, y_pred, sample_weight=sample_weight)
 
     def result(self):

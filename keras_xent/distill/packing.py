@@ -47,9 +47,8 @@ def pack_targets(targets: Any, labels: Any) -> Any:
         targets, labels = _checks.float_tensor("targets", targets, "float32"), ops.convert_to_tensor(labels)
         cast, concatenate, expand = ops.cast, ops.concatenate, ops.expand_dims
     else:
-        targets, labels = np.asarray(targets, "float32"), np.asarray(labels)
-        if labels.dtype.kind not in "biuf":
-            raise TypeError(f"`labels` must hold numbers. Received: an array of {labels.dtype}.")
+        targets = _checks.number_array("targets", targets).astype("float32")
+        labels = _checks.number_array("labels", labels)
         cast, concatenate, expand = lambda array, dtype: array.astype(dtype), np.concatenate, np.expand_dims
     _checks.several_classes(targets, len(targets.shape) - 1, name="targets")
     if tuple(labels.shape) == tuple(targets.shape[:-1]):
@@ -65,10 +64,11 @@ def pack_targets(targets: Any, labels: Any) -> Any:
     return concatenate([targets, cast(labels, "float32")], -1)
 
 
-def unpack_targets(y_true, num_classes, labels):
+def unpack_targets(y_true, labels):
     """The teacher's targets and the hard labels: class ids without a class axis, or dense labels."""
-    targets, hard = y_true[..., :num_classes], y_true[..., num_classes:]
-    return targets, hard[..., 0] if labels == "sparse" else hard
+    if labels == "sparse":
+        return y_true[..., :-1], y_true[..., -1]
+    return ops.split(y_true, 2, axis=-1)
 
 
 def packed_width(num_classes, labels):
@@ -78,6 +78,8 @@ def packed_width(num_classes, labels):
 
 def kind_of_labels(y_true, num_classes):
     """Whether packed targets carry "sparse" or "dense" labels."""
+    if num_classes is None:
+        raise ValueError("Metrics on packed targets need to know the number of classes, but `y_pred` has no static last axis.")
     for labels in ("sparse", "dense"):
         if y_true.shape[-1] == packed_width(num_classes, labels):
             return labels
@@ -88,15 +90,21 @@ def kind_of_labels(y_true, num_classes):
     )
 
 
-def check_packed(y_true, y_pred, axis, labels):
-    """Packed targets that fit the predictions, in a dtype that still holds every class id."""
-    dtype = keras.backend.standardize_dtype(y_true.dtype)
+def check_precision(y_true):
+    """A dtype that still holds every class id; to be asked of arrays before they are converted."""
+    if not hasattr(y_true, "dtype"):
+        return
+    dtype = str(y_true.dtype).split(".")[-1] if not ops.is_tensor(y_true) else keras.backend.standardize_dtype(y_true.dtype)
     if dtype in _checks.HALF_PRECISION:
         raise ValueError(
             f"`y_true` is packed targets in {dtype}, which cannot hold class ids above {256 if dtype == 'bfloat16' else 2048}. "
             "Keep what `keras_xent.pack_targets` returns in float32: do not cast it with the inputs, and give the model a mixed "
             "precision policy instead of a half-precision `floatx`."
         )
+
+
+def check_packed(y_true, y_pred, axis, labels):
+    """Packed targets that fit the predictions."""
     rows = tuple(y_pred.shape[:axis]) + tuple(y_pred.shape[axis + 1 :])
     width = None if y_pred.shape[axis] is None else packed_width(y_pred.shape[axis], labels)
     if not _checks.shapes_agree(y_true.shape, (*rows, width)):

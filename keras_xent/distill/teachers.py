@@ -24,7 +24,7 @@ def take_log(soft_targets, mass):
 
     z_k = log p_k
     """
-    return ops.log(ops.where(mass == 0, 1.0, soft_targets))
+    return ops.log(ops.where(ops.equal(mass, 0), 1.0, soft_targets))
 
 
 def assume_mass():

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from .. import _checks, steps
-from .._base import SMALLEST_NORMAL
+from .._base import SLOPE_FLOOR
 from .._recipe import Step
 
 
@@ -29,7 +29,7 @@ def common_quantities(y_pred, options, axis, dtype):
         "epsilon": keras.config.epsilon() if epsilon is None else epsilon,
         "saturated_gradient": options.get("saturated_gradient", "flow"),
         "no_lead": False,  # for a softmax that has no targets
-        "smallest": SMALLEST_NORMAL[keras.backend.standardize_dtype(y_pred.dtype)],
+        "slope_floor": SLOPE_FLOOR[keras.backend.standardize_dtype(y_pred.dtype)],
     }
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from .. import _checks, steps
@@ -42,7 +41,7 @@ def per_example(y_true, y_pred, options, dtype, listener=None):
     quantities = common_quantities(y_pred, options, axis, dtype)
     quantities["targets"] = targets
     weight = 1.0 if options["pos_weight"] is None else options["pos_weight"]
-    quantities["pos_weight"] = ops.convert_to_tensor(np.asarray(weight), dtype=dtype)
+    quantities["pos_weight"] = ops.convert_to_tensor(weight, dtype=dtype)
     return run(recipe(options), quantities, listener)
 
 
@@ -79,7 +78,7 @@ def binary_crossentropy(
         pos_weight: None, a number, or one number per output (the last axis): the weight w of the yes.
         epsilon: Where probabilities are clipped; None is `keras.config.epsilon()`.
         saturated_gradient: `"flow"` gives clipped probabilities the gradient of the unclipped logarithms, bounded by
-            1 / tiny and 0 at p = 0 (1 - p = 0 for the no); `"zero"` gives them none, as Keras does.
+            8.3e34 (4096 in float16) and 0 at p = 0 (1 - p = 0 for the no); `"zero"` gives them none, as Keras does.
 
     Returns:
         The losses, of the shape of `y_pred` without `axis` and in its dtype; half precision is summed in float32.
@@ -91,8 +90,9 @@ def binary_crossentropy(
     Differs from Keras:
         1. The gradient does not die where the clip binds (see `saturated_gradient`).
         2. In float16, where 1 - 1e-7 rounds to 1, Keras gives NaN for a right prediction; we compute in float32.
-        3. On TensorFlow, Keras takes logits from behind a sigmoid; we use the probabilities that we are given.
-        4. A logit of -inf for a no, or inf for a yes, costs 0; Keras gives NaN.
+        3. On TensorFlow, Keras takes logits from behind a sigmoid (and a softmax); we use the probabilities that we are given.
+        4. On PyTorch, Keras rounds the loss of a confident right logit, and its gradient, to 0.
+        5. A logit of -inf for a no, or inf for a yes, costs 0; Keras gives NaN.
 
     Example:
         >>> losses = keras_xent.binary_crossentropy([[0, 1], [0, 0]], [[0.6, 0.4], [0.4, 0.6]])

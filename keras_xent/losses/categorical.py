@@ -81,7 +81,8 @@ def categorical_crossentropy(
         class_weight: None, a mapping from class id to weight (classes left out weigh 1), or one weight per class.
         epsilon: Where probabilities are clipped; None is `keras.config.epsilon()`.
         saturated_gradient: `"flow"` gives clipped probabilities the gradient of the unclipped logarithm,
-            -t / max(p, tiny) and 0 at p = 0; `"zero"` gives them none, as Keras does.
+            -t / max(p, 1.2e-35) and 0 at p = 0 (2.4e-4 in float16, whose gradients must fit it too); `"zero"` gives them none,
+            as Keras does.
 
     Returns:
         The losses, of the shape of `y_pred` without `axis` and in its dtype; half precision is summed in float32.
@@ -97,7 +98,8 @@ def categorical_crossentropy(
         4. A class with target 0 contributes 0 even at logit -inf, where Keras gives NaN.
         5. A row of zero probabilities costs -log ε; Keras gives NaN.
         6. On TensorFlow, Keras takes logits from behind a softmax; we use the probabilities that we are given.
-        7. One class is an error, not a warning.
+        7. Targets need not sum to 1: the gradient is (Σ t) p - t, where Keras on TensorFlow gives p - t.
+        8. One class is an error, not a warning.
 
     Example:
         >>> y_true = [[0, 1, 0], [0, 0, 1]]
@@ -166,6 +168,7 @@ class CategoricalCrossentropy(StepwiseLoss, keras.losses.CategoricalCrossentropy
 
     def _match(self, y_true, y_pred):
         y_true = self._floats("y_true", y_true)
+        y_true, y_pred = _checks.drop_singleton_axis(y_true, y_pred)
         _checks.same_shape(y_true, y_pred, " Integer labels go to `SparseCategoricalCrossentropy`.")
         return y_true, y_pred
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-SMALLEST_NORMAL = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
+SLOPE_FLOOR = {"float16": 2.0**-12, "bfloat16": 2.0**-116, "float32": 2.0**-116, "float64": 2.0**-1012}
 
 
 def smooth(targets, label_smoothing, axis):
@@ -51,7 +51,7 @@ def log_slope(probs, epsilon, saturated_gradient, dtype):
     if saturated_gradient == "zero":
         inside = clip(probs, epsilon, dtype) == probs
         return np.divide(1.0, probs, out=np.zeros_like(probs), where=inside)
-    floored = np.maximum(probs, SMALLEST_NORMAL[dtype])
+    floored = np.maximum(probs, SLOPE_FLOOR[dtype])
     return np.where(probs > 0, 1.0 / floored, 0.0)
 
 
@@ -74,7 +74,12 @@ def log_softmax(logits, axis):
 def softmax_minus(log_probs, targets, axis):
     """(Σ t) p_k - t_k, without cancellation where p_k and t_k are both near Σ t."""
     mass = targets.sum(axis=axis, keepdims=True)
-    likely = mass * np.expm1(log_probs) + (mass - targets)
+    top = np.argmax(targets, axis=axis, keepdims=True)
+    others = targets.copy()
+    np.put_along_axis(others, top, 0.0, axis)
+    other_targets = mass - targets  # Σ_{j ≠ k} t_j, which cancels for the largest target only
+    np.put_along_axis(other_targets, top, others.sum(axis=axis, keepdims=True), axis)
+    likely = mass * np.expm1(log_probs) + other_targets
     return np.where(log_probs > -0.7, likely, mass * np.exp(log_probs) - targets)
 
 

@@ -98,9 +98,10 @@ def _tempered_teacher(y_true, targets, temperature, axis):
     y_true = np.asarray(y_true, "float64")
     if targets != "probs":
         return a.log_softmax(y_true / temperature, axis)
-    powers = y_true ** (1.0 / temperature)
+    says_nothing = ~y_true.any(axis=axis, keepdims=True)
     with np.errstate(divide="ignore"):
-        return np.log(a.renormalize(powers, axis))
+        log_probs = np.log(np.where(says_nothing, 1.0, y_true))
+    return np.where(says_nothing, -np.inf, a.log_softmax(log_probs / temperature, axis))
 
 
 def _expm1_minus(d):
