@@ -1,0 +1,73 @@
+"""Every check of an argument, a shape, a dtype or a label, and every error message.
+
+A message says what was passed, what was expected and what to do. Where Keras has an error for the case, its key phrase
+is part of ours.
+"""
+
+from .arguments import (
+    choice,
+    class_axis,
+    class_ids,
+    class_weight,
+    flag,
+    float_dtype,
+    mean_axis,
+    number,
+    optional_epsilon,
+    pos_weight,
+)
+from .labels import (
+    exact_ids,
+    invalid_labels,
+    invalid_labels_message,
+    valid_labels,
+)
+from .shapes import (
+    class_weights_per_class,
+    drop_singleton_axis,
+    leading_axes,
+    one_label_per_row,
+    pos_weight_fits,
+    resolve_axis,
+    resolve_mean_axis,
+    same_shape,
+    several_classes,
+    shapes_agree,
+)
+from .tensors import (
+    HALF_PRECISION,
+    float_tensor,
+    label_tensor,
+    number_array,
+)
+
+__all__ = [
+    "HALF_PRECISION",
+    "choice",
+    "class_axis",
+    "class_ids",
+    "class_weight",
+    "class_weights_per_class",
+    "drop_singleton_axis",
+    "exact_ids",
+    "flag",
+    "float_dtype",
+    "float_tensor",
+    "invalid_labels",
+    "invalid_labels_message",
+    "label_tensor",
+    "leading_axes",
+    "mean_axis",
+    "number",
+    "number_array",
+    "one_label_per_row",
+    "optional_epsilon",
+    "pos_weight",
+    "pos_weight_fits",
+    "resolve_axis",
+    "resolve_mean_axis",
+    "same_shape",
+    "several_classes",
+    "shapes_agree",
+    "valid_labels",
+]

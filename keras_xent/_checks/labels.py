@@ -1,0 +1,69 @@
+"""Class ids: which are none, found now if they can be read now."""
+
+import numpy as np
+from keras import ops
+
+from .. import _backend
+
+
+def invalid_labels(labels, num_classes, considered=None):
+    """Where a label that counts is not one of the classes: a bool tensor, or None if it is known to be so nowhere.
+
+    Raises now, naming the first such label, if labels can be read now; `considered` marks those that count.
+    """
+    known = _backend.read(labels)
+    counted = True if considered is None else _backend.read(considered)
+    classes = num_classes if isinstance(num_classes, int) else _backend.read(num_classes)
+    if known is not None and counted is not None and classes is not None:
+        wrong = counted & ~_valid(known, classes, np.floor)
+        if wrong.any():
+            where = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise ValueError(_invalid_label_message(known[where].item(), where, int(classes)))
+        return None
+    wrong = ops.logical_not(valid_labels(labels, num_classes))
+    return wrong if considered is None else ops.logical_and(wrong, considered)
+
+
+def exact_ids(labels, largest):
+    """Class ids (or negative marks to ignore) that a float32 holds exactly, as far as they can be read now."""
+    known = _backend.read(labels)
+    if known is None:
+        return
+    wrong = ~((np.abs(known) <= largest) & (known == np.floor(known)))
+    if wrong.any():
+        where = tuple(int(i) for i in np.argwhere(wrong)[0][:-1])
+        raise ValueError(
+            f"`labels` must hold class ids: whole numbers up to {largest}, which float32 holds exactly. Received: "
+            f"{known[wrong][0].item()} at position {where[0] if len(where) == 1 else where}."
+        )
+
+
+def valid_labels(labels, num_classes):
+    """Where a label is a whole number from 0 to num_classes - 1."""
+    return _valid(labels, ops.cast(num_classes, labels.dtype), ops.floor)
+
+
+def _valid(labels, num_classes, floor):
+    inside = (labels >= 0) & (labels < num_classes)
+    return inside & (labels <= floor(labels)) if "float" in str(labels.dtype) else inside
+
+
+def invalid_labels_message(labels, wrong, num_classes):
+    """The same for a runtime error: the text, and the values that only the running program knows."""
+    first = ops.take(ops.reshape(labels, (-1,)), ops.argmax(ops.reshape(wrong, (-1,))))
+    return "`y_true` holds a label that is not a class id: label, number of classes", (first, num_classes)
+
+
+def _invalid_label_message(label, where, num_classes):
+    position = where[0] if len(where) == 1 else where
+    if label != label or label % 1:
+        return (
+            f"`y_true` holds {label} at position {position}, which is not a class id; expected whole numbers from 0 to "
+            f"{num_classes - 1}. Probabilities and other soft targets go to `CategoricalCrossentropy`."
+        )
+    label = int(label)
+    return (
+        f"`y_true` holds class {label} at position {position}, but `y_pred` has {num_classes} classes (0 to "
+        f'{num_classes - 1}). To skip such positions pass `ignore_class={label}`, or `invalid_labels="ignore"` to skip every '
+        "label out of range."
+    )

@@ -1,0 +1,128 @@
+"""Axes and shapes: what has to fit what."""
+
+import numpy as np
+from keras import ops
+
+
+def resolve_axis(axis, y_pred):
+    """`axis` counted from the front."""
+    rank = len(y_pred.shape)
+    if rank == 0:
+        raise ValueError("`y_pred` is a scalar; expected at least one axis, that of the classes or outputs.")
+    if not -rank <= axis < rank:
+        raise ValueError(
+            f"`axis` is out of range: y_pred.shape={tuple(y_pred.shape)} has {rank} axes, so axis must lie between "
+            f"{-rank} and {rank - 1}. Received: axis={axis}."
+        )
+    return axis % rank
+
+
+def resolve_mean_axis(axis, y_pred):
+    """`axis` of a mean, counted from the front: an int, a tuple, () or None."""
+    if axis is None:
+        return None
+    if isinstance(axis, tuple):
+        resolved = tuple(sorted(resolve_axis(one, y_pred) for one in axis))
+        if len(set(resolved)) != len(resolved):
+            raise ValueError(f"`axis` names an axis twice. Received: axis={axis}.")
+        return resolved
+    return resolve_axis(axis, y_pred)
+
+
+def several_classes(y_pred, axis, name="y_pred"):
+    """A class axis with at least two classes."""
+    if len(y_pred.shape) == 0 or y_pred.shape[axis] in (0, 1):
+        raise ValueError(
+            f"{name}.shape={tuple(y_pred.shape)} has {y_pred.shape[axis]} class along axis {axis}; expected num_classes > 1: "
+            "one class leaves nothing to tell apart. Consider using `BinaryCrossentropy` on a single sigmoid output, give "
+            "the last layer one unit per class, or say with `axis` where the classes are."
+        )
+
+
+def same_shape(y_true, y_pred, hint=""):
+    """Two tensors of one shape."""
+    if not shapes_agree(y_true.shape, y_pred.shape):
+        raise ValueError(
+            "`y_true` and `y_pred` must have the same shape (and so the same rank (ndim)). "
+            f"Received: y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}.{hint}"
+        )
+
+
+def drop_singleton_axis(y_true, y_pred):
+    """Keras's rule for ranks that differ by a last axis of size 1: rank 1 is given one, elsewhere it is dropped."""
+    for_true = len(y_true.shape) - len(y_pred.shape)
+    longer, shorter = (y_true, y_pred) if for_true > 0 else (y_pred, y_true)
+    if abs(for_true) == 1 and longer.shape[-1] == 1:
+        if len(shorter.shape) == 1:
+            shorter = ops.expand_dims(shorter, -1)
+        else:
+            longer = ops.squeeze(longer, -1)
+    return (longer, shorter) if for_true > 0 else (shorter, longer)
+
+
+def one_label_per_row(labels, y_pred, axis):
+    """Labels of `y_pred`'s shape without the class axis; an axis of size 1, where `axis` is or last, is dropped."""
+    wanted = tuple(y_pred.shape[:axis]) + tuple(y_pred.shape[axis + 1 :])
+    if len(labels.shape) == len(y_pred.shape):
+        for singleton in (axis, len(labels.shape) - 1):
+            rest = tuple(labels.shape[:singleton]) + tuple(labels.shape[singleton + 1 :])
+            if labels.shape[singleton] == 1 and shapes_agree(rest, wanted):
+                return ops.squeeze(labels, axis=singleton)
+    if not shapes_agree(labels.shape, wanted):
+        raise ValueError(
+            "`y_true` and `y_pred` must have the same shape up until the last dimension (without the class axis, "
+            f"{axis}): expected one class id per position, y_true.shape={wanted} or an additional axis of size 1. Received: "
+            f"y_true.shape={tuple(labels.shape)}, y_pred.shape={tuple(y_pred.shape)}. One-hot or soft targets go to "
+            "`CategoricalCrossentropy`."
+        )
+    return labels
+
+
+def leading_axes(name, array, losses_shape):
+    """Shapes weights or a mask to broadcast over the losses: leading axes equal or 1, trailing ones missing or 1."""
+    shape, rank = tuple(array.shape), len(losses_shape)
+    fits = all(size in (1, None) or wanted in (size, None) for size, wanted in zip(shape, losses_shape, strict=False))
+    if not fits or any(size != 1 for size in shape[rank:]):
+        raise ValueError(
+            f"`{name}` must align with the leading axes of the per-example losses: each of its axes equals theirs or is 1, "
+            f"trailing axes may be left out. Received: {name} of shape {shape} for losses of shape {tuple(losses_shape)}. "
+            "To weigh positions along a later axis, give it axes of size 1 in front, as in `weights[None, :]`."
+        )
+    if len(shape) > rank:
+        return ops.squeeze(array, axis=tuple(range(rank, len(shape))))
+    return ops.expand_dims(array, axis=tuple(range(len(shape), rank))) if shape and len(shape) < rank else array
+
+
+def class_weights_per_class(weights, num_classes):
+    """One weight per class, as a NumPy vector, out of what `class_weight` made."""
+    if num_classes is None:
+        raise ValueError("`class_weight` needs to know the number of classes, but the class axis of `y_pred` has no static size.")
+    if isinstance(weights[0], list):
+        beyond = [class_id for class_id, _ in weights if class_id >= num_classes]
+        if beyond:
+            raise ValueError(
+                f"`class_weight` names class {beyond[0]}, but `y_pred` has {num_classes} classes (0 to {num_classes - 1})."
+            )
+        vector = np.ones(num_classes)
+        for class_id, weight in weights:
+            vector[class_id] = weight
+        return vector
+    if len(weights) != num_classes:
+        raise ValueError(
+            f"`class_weight` holds {len(weights)} weights, but `y_pred` has {num_classes} classes. Pass one weight per class, or "
+            "a mapping from class id to weight, in which classes left out weigh 1."
+        )
+    return np.asarray(weights)
+
+
+def pos_weight_fits(weights, y_pred):
+    """As many positive weights as outputs."""
+    if isinstance(weights, list) and y_pred.shape[-1] not in (None, len(weights)):
+        raise ValueError(
+            f"`pos_weight` holds {len(weights)} numbers, but the last axis of y_pred.shape={tuple(y_pred.shape)} has "
+            f"{y_pred.shape[-1]} outputs. Pass a single number or one per output."
+        )
+
+
+def shapes_agree(one, other):
+    return len(one) == len(other) and all(a is None or b is None or a == b for a, b in zip(one, other, strict=True))

@@ -1,0 +1,78 @@
+"""From what users pass to tensors of a dtype that still holds it."""
+
+import keras
+import numpy as np
+from keras import ops
+
+HALF_PRECISION = ("float16", "bfloat16")
+
+
+def float_tensor(name, values, dtype=None, array_dtype=None):
+    """A tensor of floats, in `dtype` if that is given.
+
+    Else a tensor keeps its own float dtype; an array or list becomes `array_dtype`, and a tensor of integers too (None is
+    Keras's floatx).
+    """
+    tensor = _tensor(name, values, dtype or array_dtype)
+    kept = keras.backend.standardize_dtype(tensor.dtype)
+    if dtype is None:
+        dtype = kept if "float" in kept else array_dtype or keras.config.floatx()
+    return tensor if kept == dtype else ops.cast(tensor, dtype)
+
+
+def label_tensor(labels):
+    """Class ids as a tensor that still holds every one of them: small integers widened, large ones not wrapped."""
+    if not ops.is_tensor(labels) and kind_of(labels) in "iu":
+        labels = np.asarray(labels)
+        if labels.size:
+            int32 = np.iinfo("int32")  # JAX has no int64 by default and would wrap an id that is out of range into it
+            labels = np.clip(labels, int32.min, int32.max).astype("int32")
+    tensor = _tensor("y_true", labels)
+    kept = keras.backend.standardize_dtype(tensor.dtype)
+    if kept in ("bool", "int8", "uint8", "int16", "uint16"):
+        return ops.cast(tensor, "int32")
+    if kept in HALF_PRECISION:  # which could not hold the number of classes to compare with
+        return ops.cast(tensor, "float32")
+    return ops.cast(tensor, "int64") if kept in ("uint32", "uint64") else tensor
+
+
+def _tensor(name, values, array_dtype=None):
+    """A tensor; an array or list becomes one of `array_dtype` at once, as some backends take float64 for float32."""
+    if values is None:
+        raise TypeError(f"`{name}` is None; expected an array of numbers.")
+    if isinstance(values, (dict, set)):
+        raise TypeError(f"`{name}` must be one array of numbers. Received: a {type(values).__name__}.")
+    if ops.is_tensor(values) or isinstance(values, keras.Variable):
+        if not any(kind in str(values.dtype) for kind in ("string", "complex")):
+            return ops.convert_to_tensor(values)
+    elif not isinstance(values, (str, bytes)) and kind_of(values) in "biuf":
+        return ops.convert_to_tensor(values, dtype=array_dtype)
+    raise _no_numbers(name, values)
+
+
+def number_array(name, values):
+    """A NumPy array of numbers."""
+    if kind_of(values) not in "biuf":
+        raise _no_numbers(name, values)
+    return np.asarray(values)
+
+
+def _no_numbers(name, values):
+    return TypeError(
+        f"`{name}` must hold real numbers. Received: a {type(values).__name__} of something else. Turn class names into "
+        "integer ids first, for example with `keras.layers.StringLookup`, and make ragged rows equally long."
+    )
+
+
+def kind_of(values):
+    """NumPy's letter for what an array-like holds; lists of tensors count as numbers."""
+    if isinstance(values, (list, tuple)) and any(ops.is_tensor(element) for element in values):
+        return "f"
+    dtype = getattr(values, "dtype", None)
+    if dtype is not None:  # bfloat16 is no kind of NumPy's own
+        kind = getattr(dtype, "kind", "f")
+        return "f" if "float" in str(dtype) else kind
+    try:
+        return np.asarray(values).dtype.kind
+    except ValueError:  # ragged
+        return "O"
