@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_xent
+from keras_xent.parity.bounds import error_in_bounds
 
 from .backends import BACKEND, array, tensor
 from .cases import one_hot, softmax
@@ -184,6 +185,35 @@ def test_symbolic_inputs(name):
     model = keras.Model(inputs, function(*inputs, **options))
     outputs = model([tensor(y_true), tensor(LOGITS)])
     np.testing.assert_allclose(array(outputs), array(function(y_true, tensor(LOGITS), **options)), rtol=1e-6)
+
+
+@EVERY_LOSS
+def test_strict_modes(name):
+    """Nothing trips the backend's strictest mode: numeric checks of TensorFlow and JAX, a full graph of PyTorch."""
+    loss, y_true, y_pred = LOSSES[name]
+    x, targets = tensor(y_pred, "float32"), tensor(y_true)
+    expected = float(loss(targets, x))
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.debugging.enable_check_numerics()
+        try:
+            strict = tf.function(lambda x: gradient_of(lambda x: loss(targets, x))(x))(x)
+        finally:
+            tf.debugging.disable_check_numerics()
+        assert np.isfinite(array(strict)).all()
+    elif BACKEND == "jax":
+        import jax
+
+        with jax.debug_nans(True), jax.debug_infs(True):
+            strict, _ = jax.jit(jax.value_and_grad(lambda x: loss(targets, x)))(x)
+        assert error_in_bounds(strict, expected, "float32", terms=16) <= 1
+    else:
+        import torch
+
+        torch._dynamo.reset()
+        strict = torch.compile(loss, backend="eager", fullgraph=True)(targets, x)
+        assert error_in_bounds(array(strict), expected, "float32", terms=16) <= 1
 
 
 def test_gradients_flow_into_dense_targets():
