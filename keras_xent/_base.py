@@ -50,9 +50,14 @@ class StepwiseLoss(keras.losses.Loss):
         _checks.float_dtype(dtype.compute_dtype)
         keras.losses.Loss.__init__(self, name=name, reduction=reduction, dtype=dtype)
         self._policy_name = dtype.name
-        self._options = options
+        self._option_names = tuple(options)
         for option, value in options.items():
             setattr(self, option, value)
+
+    @property
+    def _options(self):
+        """The arguments that say what is computed, read from the attributes: setting one takes effect."""
+        return {option: getattr(self, option) for option in self._option_names}
 
     def get_config(self) -> dict[str, Any]:
         """All arguments, as `from_config`, `keras.losses.serialize` and a saved model need them."""

@@ -118,6 +118,15 @@ def test_class_weights_mean_the_same_after_a_round_trip():
         np.testing.assert_allclose(array(clone(labels, probs)), expected, rtol=1e-6)
 
 
+def test_attributes_are_what_is_computed():
+    """An argument that is changed later takes effect, and is in the config."""
+    loss = keras_xent.DistillationLoss(targets="logits")
+    before = float(loss([[1.0, 2.0]], [[0.0, 0.0]]))
+    loss.temperature = 1.0
+    assert float(loss([[1.0, 2.0]], [[0.0, 0.0]])) != before
+    assert loss.get_config()["temperature"] == 1.0
+
+
 def test_policies():
     for policy, dtype in (("mixed_bfloat16", "bfloat16"), (keras.DTypePolicy("mixed_float16"), "float16"), (None, "float32")):
         loss = keras_xent.BinaryCrossentropy(dtype=policy)
