@@ -18,7 +18,7 @@ def close(actual, expected):
     return error_in_bounds(array(actual), expected, "float32", 100, 20) <= 1
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "uint32", "bool", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "uint32", "uint64", "bool", "float32", "float64"])
 def test_label_dtypes(rng, dtype):
     labels = rng.integers(0, 2, size=6)
     y_pred = predictions(rng, (6, 300), -1, True)

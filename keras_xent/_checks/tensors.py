@@ -23,10 +23,10 @@ def float_tensor(name, values, dtype=None, array_dtype=None):
 def label_tensor(labels):
     """Class ids as a tensor that still holds every one of them: small integers widened, large ones not wrapped."""
     if not ops.is_tensor(labels) and kind_of(labels) in "iu":
-        labels = np.asarray(labels)
-        if labels.size:
-            int32 = np.iinfo("int32")  # JAX has no int64 by default and would wrap an id that is out of range into it
-            labels = np.clip(labels, int32.min, int32.max).astype("int32")
+        # JAX has no int64 by default, and would wrap an id that is out of range into it.
+        labels, largest = np.asarray(labels), np.iinfo("int32").max
+        labels = np.minimum(labels, largest) if labels.dtype == "uint64" else labels
+        labels = np.clip(labels.astype("int64"), -largest, largest).astype("int32")
     tensor = _tensor("y_true", labels)
     kept = keras.backend.standardize_dtype(tensor.dtype)
     if kept in ("bool", "int8", "uint8", "int16", "uint16"):
