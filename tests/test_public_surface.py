@@ -8,6 +8,7 @@ import re
 import pytest
 
 import keras_xent
+from keras_xent.parity import known
 
 ROOT = pathlib.Path(__file__).parent.parent
 PUBLIC = {
@@ -60,6 +61,14 @@ def test_the_readme_runs():
                 assert f"{value:.5f}" == f"{float(comment.group(1)):.5f}", source
             else:
                 exec(source, namespace)
+
+
+def test_the_readme_shows_known_differences():
+    """Its table is made of rows of `known.table()`, and it counts them right."""
+    readme = (ROOT / "README.md").read_text()
+    rows = [line for line in readme.splitlines() if line.count(" | ") >= 6]
+    assert len(rows) > 10 and set(rows) <= set(known.table(version="3.15.1").splitlines())
+    assert f"there are {len(known.KNOWN_DIFFERENCES)} of them" in readme
 
 
 def test_only_the_public_api_of_keras():
