@@ -152,13 +152,15 @@ def sparse_categorical_crossentropy(
         label smoothing is that of Szegedy et al., "Rethinking the Inception Architecture" (2016).
     """
     options = checked(from_logits, ignore_class, axis, label_smoothing, class_weight, invalid_labels, epsilon, saturated_gradient)
+    y_pred = _checks.float_tensor("y_pred", y_pred)
     losses = evaluate(per_example, y_true, y_pred, options)
-    if ignore_class is None:
+    if ignore_class is None and invalid_labels == "error":
         return losses
     # As in Keras: whoever reduces the losses, such as a `keras.losses.Loss` that calls this, leaves ignored positions out.
-    axis = _checks.resolve_axis(options["axis"], ops.convert_to_tensor(y_pred))
-    labels = _checks.one_label_per_row(_checks.label_tensor(y_true), ops.convert_to_tensor(y_pred), axis)
-    return _backend.carry_mask(losses, _labels.counted(labels, None, options["ignore_class"], "error"))
+    axis = _checks.resolve_axis(options["axis"], y_pred)
+    labels = _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis)
+    counts = _labels.counted(labels, ops.shape(y_pred)[axis], options["ignore_class"], invalid_labels)
+    return _backend.carry_mask(losses, counts)
 
 
 @register
