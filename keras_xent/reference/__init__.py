@@ -13,16 +13,36 @@ from .categorical import (
     sparse_categorical_crossentropy_gradient,
 )
 from .distillation import distillation_loss, distillation_loss_gradient
+from .divergence import kl_divergence, kl_divergence_gradient
+from .focal import (
+    binary_focal_crossentropy,
+    binary_focal_crossentropy_gradient,
+    categorical_focal_crossentropy,
+    categorical_focal_crossentropy_gradient,
+    sparse_categorical_focal_crossentropy,
+    sparse_categorical_focal_crossentropy_gradient,
+)
+from .generalized import categorical_generalized_cross_entropy, categorical_generalized_cross_entropy_gradient
 from .reduction import reduce_losses
 
 __all__ = [
     "binary_crossentropy",
     "binary_crossentropy_gradient",
+    "binary_focal_crossentropy",
+    "binary_focal_crossentropy_gradient",
     "categorical_crossentropy",
     "categorical_crossentropy_gradient",
+    "categorical_focal_crossentropy",
+    "categorical_focal_crossentropy_gradient",
+    "categorical_generalized_cross_entropy",
+    "categorical_generalized_cross_entropy_gradient",
     "distillation_loss",
     "distillation_loss_gradient",
+    "kl_divergence",
+    "kl_divergence_gradient",
     "reduce_losses",
     "sparse_categorical_crossentropy",
     "sparse_categorical_crossentropy_gradient",
+    "sparse_categorical_focal_crossentropy",
+    "sparse_categorical_focal_crossentropy_gradient",
 ]

@@ -46,13 +46,17 @@ def clip(probs, epsilon, dtype):
     return np.clip(probs, round_to(epsilon, dtype), round_to(1.0 - epsilon, dtype))
 
 
-def log_slope(probs, epsilon, saturated_gradient, dtype):
-    """d log p / d p: that of the unclipped logarithm ("flow"), or 0 where the clip binds ("zero")."""
+def passes_clip(probs, epsilon, dtype):
+    """Where the clip leaves a probability as it is."""
+    return clip(probs, epsilon, dtype) == probs
+
+
+def log_slope(argument, dtype, saturated_gradient="flow", inside=True):
+    """d log a / d a: that of the unclipped logarithm, bounded ("flow"), or 0 except `inside` of what is clipped ("zero")."""
     if saturated_gradient == "zero":
-        inside = clip(probs, epsilon, dtype) == probs
-        return np.divide(1.0, probs, out=np.zeros_like(probs), where=inside)
-    floored = np.maximum(probs, SLOPE_FLOOR[dtype])
-    return np.where(probs > 0, 1.0 / floored, 0.0)
+        return np.divide(1.0, argument, out=np.zeros_like(argument), where=inside)
+    floored = np.maximum(argument, SLOPE_FLOOR[dtype])
+    return np.where(argument > 0, 1.0 / floored, 0.0)
 
 
 def renormalize_backward(slopes, probs, axis):

@@ -22,12 +22,12 @@ def binary_crossentropy(
     From logits p = 1 / (1 + exp(-z)), so that -log p = softplus(-z) and -log(1 - p) = softplus(z).
     """
     del saturated_gradient  # of the gradient alone
-    yes, no, y_pred = _prepare(y_true, y_pred, label_smoothing, pos_weight)
+    yes, no, y_pred = prepare(y_true, y_pred, label_smoothing, pos_weight)
     if from_logits:
-        elements = a.product(yes, _softplus(-y_pred)) + a.product(no, _softplus(y_pred))
+        elements = a.product(yes, softplus(-y_pred)) + a.product(no, softplus(y_pred))
     else:
         probs = a.clip(y_pred, epsilon, dtype)
-        elements = -yes * np.log(probs) - no * np.log(1.0 - probs)
+        elements = -yes * np.log(probs) - no * np.log1p(-probs)
     return elements.mean(axis=axis)
 
 
@@ -47,18 +47,28 @@ def binary_crossentropy_gradient(
 
     From logits: ((1 - t) σ(z) - w t σ(-z)) / N.   From probabilities: (-w t / p + (1 - t) / (1 - p)) / N.
     """
-    yes, no, y_pred = _prepare(y_true, y_pred, label_smoothing, pos_weight)
+    yes, no, y_pred = prepare(y_true, y_pred, label_smoothing, pos_weight)
     if from_logits:
-        slopes = no * _sigmoid(y_pred) - yes * _sigmoid(-y_pred)
+        slopes = no * sigmoid(y_pred) - yes * sigmoid(-y_pred)
     else:
-        slopes = no * a.log_slope(1.0 - y_pred, epsilon, saturated_gradient, dtype) - yes * a.log_slope(
-            y_pred, epsilon, saturated_gradient, dtype
-        )
-    averaged = y_pred.size if axis is None else np.prod([y_pred.shape[i] for i in np.atleast_1d(axis).astype(int)])
-    return slopes / averaged
+        slopes = slope_of_logs(yes, no, y_pred, epsilon, saturated_gradient, dtype)
+    return slopes / number_averaged(y_pred, axis)
 
 
-def _prepare(y_true, y_pred, label_smoothing, pos_weight):
+def slope_of_logs(yes, no, probs, epsilon, saturated_gradient, dtype):
+    """-w t / p + (1 - t) / (1 - p), bounded, or 0 where the clip binds."""
+    inside = a.passes_clip(probs, epsilon, dtype)
+    slope_of_yes = a.log_slope(probs, dtype, saturated_gradient, inside)
+    slope_of_no = a.log_slope(1.0 - probs, dtype, saturated_gradient, inside)
+    return no * slope_of_no - yes * slope_of_yes
+
+
+def number_averaged(y_pred, axis):
+    """How many elements go into one mean."""
+    return y_pred.size if axis is None else np.prod([y_pred.shape[i] for i in np.atleast_1d(axis).astype(int)])
+
+
+def prepare(y_true, y_pred, label_smoothing, pos_weight):
     """w t and 1 - t, after smoothing t ← (1 - s) t + s / 2."""
     targets = (1.0 - label_smoothing) * np.asarray(y_true, "float64") + 0.5 * label_smoothing
     return (
@@ -68,10 +78,11 @@ def _prepare(y_true, y_pred, label_smoothing, pos_weight):
     )
 
 
-def _softplus(x):
+def softplus(x):
     """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))."""
     return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def _sigmoid(x):
-    return np.exp(-_softplus(-x))
+def sigmoid(x):
+    """1 / (1 + exp(-x))."""
+    return np.exp(-softplus(-x))

@@ -81,7 +81,7 @@ def distillation_loss_gradient(
     if from_logits:
         return gradient
     probs = np.asarray(y_pred, "float64")
-    slopes = gradient * a.log_slope(a.renormalize(probs, axis), epsilon, "flow", dtype)
+    slopes = gradient * a.log_slope(a.renormalize(probs, axis), dtype)
     return a.renormalize_backward(slopes, probs, axis)
 
 
