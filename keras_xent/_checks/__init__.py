@@ -5,10 +5,13 @@ is part of ours.
 """
 
 from .arguments import (
+    alpha,
+    alpha_of_yes,
     choice,
     class_axis,
     class_ids,
     class_weight,
+    exponent_q,
     flag,
     float_dtype,
     mean_axis,
@@ -23,11 +26,12 @@ from .labels import (
     valid_labels,
 )
 from .shapes import (
+    alpha_fits,
     class_weights_per_class,
     drop_singleton_axis,
     leading_axes,
     one_label_per_row,
-    pos_weight_fits,
+    one_per_output,
     resolve_axis,
     resolve_mean_axis,
     same_shape,
@@ -43,6 +47,9 @@ from .tensors import (
 
 __all__ = [
     "HALF_PRECISION",
+    "alpha",
+    "alpha_fits",
+    "alpha_of_yes",
     "choice",
     "class_axis",
     "class_ids",
@@ -50,6 +57,7 @@ __all__ = [
     "class_weights_per_class",
     "drop_singleton_axis",
     "exact_ids",
+    "exponent_q",
     "flag",
     "float_dtype",
     "float_tensor",
@@ -61,9 +69,9 @@ __all__ = [
     "number",
     "number_array",
     "one_label_per_row",
+    "one_per_output",
     "optional_epsilon",
     "pos_weight",
-    "pos_weight_fits",
     "resolve_axis",
     "resolve_mean_axis",
     "same_shape",

@@ -118,16 +118,36 @@ def class_weight(value):
 
 def pos_weight(value):
     """None, a number, or a list with one number per output."""
-    if value is None:
-        return None
+    return None if value is None else _one_or_several("pos_weight", value, "output (the last axis of `y_pred`)")
+
+
+def alpha(value):
+    """A number, or a list with one number per class."""
+    return _one_or_several("alpha", value, "class")
+
+
+def alpha_of_yes(value):
+    """A number in [0, 1], or a list with one per output; a no weighs what is left."""
+    return _one_or_several("alpha", value, "output (the last axis of `y_pred`)", high=1.0)
+
+
+def _one_or_several(name, value, each, high=math.inf):
+    """A number from 0, or a list of such numbers."""
     if np.ndim(value) == 0:
-        return number("pos_weight", value, 0.0)
+        return number(name, value, 0.0, high)
     if kind_of(value) not in "biuf" or np.ndim(value) != 1 or not np.size(value):
+        raise ValueError(f"`{name}` must be a number, or a vector with one number per {each}. Received: {name}={value!r}.")
+    return [number(name, element, 0.0, high) for element in np.asarray(value).tolist()]
+
+
+def exponent_q(value):
+    """The q of the generalised cross-entropy."""
+    try:
+        return number("q", value, 0.0, 1.0, open_low=True, open_high=True)
+    except ValueError as error:
         raise ValueError(
-            "`pos_weight` must be a number, or a vector with one number per output (the last axis of `y_pred`). "
-            f"Received: pos_weight={value!r}."
-        )
-    return [number("pos_weight", element, 0.0) for element in np.asarray(value).tolist()]
+            f"q must be in the interval (0, 1): towards 0 the loss becomes the cross-entropy, towards 1 it becomes 1 - p. {error}"
+        ) from None
 
 
 def _listed(allowed):

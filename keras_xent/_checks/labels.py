@@ -15,7 +15,7 @@ def invalid_labels(labels, num_classes, considered=None):
     counted = True if considered is None else _backend.read(considered)
     classes = num_classes if isinstance(num_classes, int) else _backend.read(num_classes)
     if known is not None and counted is not None and classes is not None:
-        wrong = counted & ~_valid(known, classes, np.floor)
+        wrong = counted & ~_known_to_be_valid(known, classes)
         if wrong.any():
             where = tuple(int(i) for i in np.argwhere(wrong)[0])
             raise ValueError(_invalid_label_message(known[where].item(), where, int(classes)))
@@ -40,17 +40,27 @@ def exact_ids(labels, largest):
 
 def valid_labels(labels, num_classes):
     """Where a label is a whole number from 0 to num_classes - 1."""
-    return _valid(labels, ops.cast(num_classes, labels.dtype), ops.floor)
+    if "float" not in str(labels.dtype):
+        return (labels >= 0) & (labels < ops.cast(num_classes, labels.dtype))
+    # not `ops.floor`, which rounds float64 to float32 on PyTorch
+    whole = (labels >= 0) & (labels <= ops.cast(num_classes, labels.dtype)) & ops.equal(labels % 1.0, 0.0)
+    # compared as integers: from 2**24 on float32 does not hold every number of classes
+    ids = ops.cast(ops.where(whole, labels, -1.0), "int32")
+    return (ids >= 0) & (ids < ops.cast(num_classes, "int32"))
 
 
-def _valid(labels, num_classes, floor):
-    inside = (labels >= 0) & (labels < num_classes)
-    return inside & (labels <= floor(labels)) if "float" in str(labels.dtype) else inside
+def _known_to_be_valid(labels, num_classes):
+    """The same of a NumPy array."""
+    exact = labels.astype("float64") if labels.dtype.kind == "f" else labels
+    return (exact >= 0) & (exact < num_classes) & (exact == np.floor(exact))
 
 
 def invalid_labels_message(labels, wrong, num_classes):
     """The same for a runtime error: the text, and the values that only the running program knows."""
-    first = ops.take(ops.reshape(labels, (-1,)), ops.argmax(ops.reshape(wrong, (-1,))))
+    # one more, as there is no first of an empty batch
+    labels = ops.concatenate([ops.reshape(labels, (-1,)), ops.zeros((1,), dtype=labels.dtype)])
+    wrong = ops.concatenate([ops.reshape(wrong, (-1,)), ops.ones((1,), dtype="bool")])
+    first = ops.take(labels, ops.argmax(ops.cast(wrong, "int32")))
     return "`y_true` holds a label that is not a class id: label, number of classes", (first, num_classes)
 
 

@@ -115,12 +115,21 @@ def class_weights_per_class(weights, num_classes):
     return np.asarray(weights)
 
 
-def pos_weight_fits(weights, y_pred):
-    """As many positive weights as outputs."""
-    if isinstance(weights, list) and y_pred.shape[-1] not in (None, len(weights)):
+def one_per_output(name, values, y_pred):
+    """A single number, or as many as there are outputs."""
+    if isinstance(values, list) and y_pred.shape[-1] not in (None, len(values)):
         raise ValueError(
-            f"`pos_weight` holds {len(weights)} numbers, but the last axis of y_pred.shape={tuple(y_pred.shape)} has "
+            f"`{name}` holds {len(values)} numbers, but the last axis of y_pred.shape={tuple(y_pred.shape)} has "
             f"{y_pred.shape[-1]} outputs. Pass a single number or one per output."
+        )
+
+
+def alpha_fits(alpha, y_pred, axis):
+    """A single number, or as many as there are classes."""
+    if isinstance(alpha, list) and y_pred.shape[axis] not in (None, len(alpha)):
+        raise ValueError(
+            f"`alpha` holds {len(alpha)} numbers, but `y_pred` has {y_pred.shape[axis]} classes along axis {axis}. Pass a single "
+            "number or one per class."
         )
 
 

@@ -42,6 +42,11 @@ def _tensor(name, values, array_dtype=None):
         raise TypeError(f"`{name}` is None; expected an array of numbers.")
     if isinstance(values, (dict, set)):
         raise TypeError(f"`{name}` must be one array of numbers. Received: a {type(values).__name__}.")
+    if type(values).__name__ in ("RaggedTensor", "SparseTensor"):  # TensorFlow's, which `ops.is_tensor` takes for tensors
+        raise TypeError(
+            f"`{name}` is a {type(values).__name__}; expected a dense tensor, neither ragged nor sparse. Make the rows equally "
+            "long, for example with `values.to_tensor()`, and give the padding a `sample_weight` of 0, a mask or `ignore_class`."
+        )
     if ops.is_tensor(values) or isinstance(values, keras.Variable):
         if not any(kind in str(values.dtype) for kind in ("string", "complex")):
             return ops.convert_to_tensor(values)

@@ -8,6 +8,7 @@ from keras import ops
 from .. import _checks, _labels, steps
 from .._base import StepwiseLoss, blank, evaluate, finite_rows, register
 from .._recipe import Step, run
+from ..domain import DOMAIN
 from ..losses import categorical, sparse
 from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities
 from .divergences import DIVERGENCES
@@ -233,6 +234,7 @@ class DistillationLoss(StepwiseLoss):
         As `distillation_loss`; the reductions: `keras_xent.reference.reduce_losses`.
     """
 
+    domain = DOMAIN["DistillationLoss"]
     _per_example = staticmethod(per_example)
 
     def __init__(

@@ -47,7 +47,7 @@ TEMPERED_SOFTMAX = (
     Step("tempered_teacher", steps.temper, logits="teacher_logits"),
     *below_top("tempered_teacher", prefix="teacher_", leads="no_lead"),
     Step("teacher_log_probs", steps.log_softmax, depths="teacher_depths", log_denominator="teacher_log_denominator"),
-    Step("teacher", steps.exponentiate, log_probs="teacher_log_probs"),
+    Step("teacher", steps.softmax, depths="teacher_depths", log_denominator="teacher_log_denominator"),
 )
 FROM_LOGITS = (Step("mass", assume_mass), Step("teacher_logits", take_logits), *TEMPERED_SOFTMAX)
 FROM_PROBS = (Step("mass", find_mass), Step("teacher_logits", take_log), *TEMPERED_SOFTMAX)

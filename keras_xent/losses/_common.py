@@ -1,4 +1,4 @@
-"""What the losses have in common: options, the quantities that recipes start from, runs of steps."""
+"""What the losses have in common: options, the quantities that recipes start from, steps that several recipes share."""
 
 import keras
 from keras import ops
@@ -9,7 +9,7 @@ from .._recipe import Step
 
 
 def common_options(from_logits, label_smoothing, axis, epsilon, saturated_gradient):
-    """The checked options that every loss here has."""
+    """The checked options that most losses have."""
     return {
         "from_logits": _checks.flag("from_logits", from_logits),
         "label_smoothing": _checks.number("label_smoothing", label_smoothing, 0.0, 1.0),
@@ -19,13 +19,25 @@ def common_options(from_logits, label_smoothing, axis, epsilon, saturated_gradie
     }
 
 
+def label_options(ignore_class, invalid_labels):
+    """The checked options of losses whose targets are class ids."""
+    return {
+        "ignore_class": _checks.class_ids("ignore_class", ignore_class),
+        "invalid_labels": _checks.choice("invalid_labels", invalid_labels, ("error", "ignore")),
+    }
+
+
+def focal_options(alpha, gamma):
+    """The checked options of focal losses over classes."""
+    return {"alpha": _checks.alpha(alpha), "gamma": _checks.number("gamma", gamma, 0.0)}
+
+
 def common_quantities(y_pred, options, axis, dtype):
     """The quantities that every recipe starts from, `y_pred` named by the space that it is in."""
     epsilon = options.get("epsilon")
     return {
         "logits" if options["from_logits"] else "probs": ops.cast(y_pred, dtype),
         "axis": axis,
-        "label_smoothing": options.get("label_smoothing", 0.0),
         "epsilon": keras.config.epsilon() if epsilon is None else epsilon,
         "saturated_gradient": options.get("saturated_gradient", "flow"),
         "no_lead": False,  # for a softmax that has no targets
@@ -33,16 +45,27 @@ def common_quantities(y_pred, options, axis, dtype):
     }
 
 
-def class_weight_along(weights, y_pred, axis, dtype):
-    """One weight per class, shaped to broadcast along the class axis; None if there are none."""
-    if weights is None:
-        return None
-    vector = _checks.class_weights_per_class(weights, y_pred.shape[axis])
+def along_classes(vector, y_pred, axis, dtype):
+    """A NumPy vector with one number per class, shaped to broadcast along the class axis."""
     return steps.along_axis(ops.convert_to_tensor(vector, dtype=dtype), y_pred, axis)
+
+
+def class_quantities(y_pred, options, axis, dtype):
+    """Those of a loss over classes: also its options, those that are given per class as tensors along the class axis."""
+    quantities, num_classes = options | common_quantities(y_pred, options, axis, dtype), y_pred.shape[axis]
+    if options.get("class_weight") is not None:
+        weights = _checks.class_weights_per_class(options["class_weight"], num_classes)
+        quantities["class_weight"] = along_classes(weights, y_pred, axis, dtype)
+    if "alpha" in options:
+        _checks.alpha_fits(options["alpha"], y_pred, axis)
+        alpha = ops.convert_to_tensor(options["alpha"], dtype=dtype)
+        quantities["alpha"] = steps.along_axis(alpha, y_pred, axis) if len(alpha.shape) else alpha
+    return quantities
 
 
 RENORMALIZE = Step("probs", steps.renormalize)
 CLIPPED_LOG = Step("clipped", steps.clip), Step("log_probs", steps.log)
+SMOOTH = Step("targets", steps.smooth)
 WEIGH = Step("targets", steps.weigh)
 
 
@@ -51,8 +74,8 @@ def below_top(logits="logits", prefix="", leads="leads"):
 
     `leads` names the verdict of `steps.check_lead`, or a quantity that is False.
     """
-    is_top, top_logit, center, lift, depths, log_denominator = (
-        prefix + name for name in ("is_top", "top_logit", "top_center", "lift", "depths", "log_denominator")
+    is_top, top_logit, center, lift, depths, others, log_denominator = (
+        prefix + name for name in ("is_top", "top_logit", "top_center", "lift", "depths", "others", "log_denominator")
     )
     return (
         Step(is_top, steps.mark_top, logits=logits),
@@ -61,5 +84,6 @@ def below_top(logits="logits", prefix="", leads="leads"):
         Step(center, steps.center_on_top, top_logit=top_logit, leads=leads),
         Step(lift, steps.measure_lift, top_logit=top_logit, leads=leads),
         Step(depths, steps.measure_depths, logits=logits, is_top=is_top, top_center=center, lift=lift),
-        Step(log_denominator, steps.log_top_denominator, depths=depths, is_top=is_top, lift=lift),
+        Step(others, steps.sum_others, depths=depths, is_top=is_top),
+        Step(log_denominator, steps.log_top_denominator, others=others, lift=lift),
     )

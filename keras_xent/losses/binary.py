@@ -1,15 +1,17 @@
 """Cross-entropy of independent yes/no outputs."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
 from .. import _checks, steps
-from .._base import StepwiseLoss, evaluate, register
-from .._recipe import Step, run
-from ._common import common_options, common_quantities
+from .._base import evaluate, register
+from .._recipe import Step
+from ..domain import DOMAIN
+from ._common import common_options
+from ._kinds import YesNoLoss, against_answers
 
 SMOOTH = Step("targets", steps.smooth_binary)
 FROM_PROBS = (
@@ -32,17 +34,7 @@ def recipe(options):
     return (*smooth, *(FROM_LOGITS if options["from_logits"] else FROM_PROBS), AVERAGE)
 
 
-def per_example(y_true, y_pred, options, dtype, listener=None):
-    """The losses in `dtype`, without the averaged axes."""
-    targets = _checks.float_tensor("y_true", y_true, dtype)
-    _checks.same_shape(targets, y_pred)
-    _checks.pos_weight_fits(options["pos_weight"], y_pred)
-    axis = _checks.resolve_mean_axis(options["axis"], y_pred)
-    quantities = common_quantities(y_pred, options, axis, dtype)
-    quantities["targets"] = targets
-    weight = 1.0 if options["pos_weight"] is None else options["pos_weight"]
-    quantities["pos_weight"] = ops.convert_to_tensor(weight, dtype=dtype)
-    return run(recipe(options), quantities, listener)
+per_example = functools.partial(against_answers, recipe)
 
 
 def checked(from_logits, label_smoothing, axis, pos_weight, epsilon, saturated_gradient):
@@ -107,7 +99,7 @@ def binary_crossentropy(
 
 
 @register
-class BinaryCrossentropy(StepwiseLoss, keras.losses.BinaryCrossentropy):
+class BinaryCrossentropy(YesNoLoss, keras.losses.BinaryCrossentropy):
     """`binary_crossentropy`, weighed and reduced: a drop-in for `keras.losses.BinaryCrossentropy`.
 
     loss = Σ_i v_i loss_i / N in nats, with v the sample weights; N is the number of losses under the mask.
@@ -139,6 +131,7 @@ class BinaryCrossentropy(StepwiseLoss, keras.losses.BinaryCrossentropy):
         As `binary_crossentropy`; the reductions: `keras_xent.reference.reduce_losses`.
     """
 
+    domain = DOMAIN["BinaryCrossentropy"]
     _per_example = staticmethod(per_example)
 
     def __init__(
@@ -156,15 +149,3 @@ class BinaryCrossentropy(StepwiseLoss, keras.losses.BinaryCrossentropy):
     ) -> None:
         options = checked(from_logits, label_smoothing, axis, pos_weight, epsilon, saturated_gradient)
         self._configure(name, reduction, dtype, options)
-
-    def _match(self, y_true, y_pred):
-        y_true = self._floats("y_true", y_true)
-        y_true, y_pred = _checks.drop_singleton_axis(y_true, y_pred)
-        _checks.same_shape(y_true, y_pred)
-        return y_true, y_pred
-
-    def _reduced_axes(self, y_pred):
-        axis = _checks.resolve_mean_axis(self.axis, y_pred)
-        if axis is None:
-            return tuple(range(len(y_pred.shape)))
-        return axis if isinstance(axis, tuple) else (axis,)

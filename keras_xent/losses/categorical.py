@@ -1,24 +1,18 @@
 """Cross-entropy against a distribution over classes."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
 from .. import _checks, steps
-from .._base import StepwiseLoss, evaluate, register
-from .._recipe import Step, run
-from ._common import (
-    CLIPPED_LOG,
-    RENORMALIZE,
-    WEIGH,
-    below_top,
-    class_weight_along,
-    common_options,
-    common_quantities,
-)
+from .._base import evaluate, register
+from .._recipe import Step
+from ..domain import DOMAIN
+from ._common import CLIPPED_LOG, RENORMALIZE, SMOOTH, WEIGH, below_top, common_options
+from ._kinds import DistributionLoss, against_distributions
 
-SMOOTH = Step("targets", steps.smooth)
 FROM_PROBS = (
     RENORMALIZE,
     *CLIPPED_LOG,
@@ -36,16 +30,7 @@ def recipe(options):
     return targets + (FROM_LOGITS if options["from_logits"] else FROM_PROBS)
 
 
-def per_example(y_true, y_pred, options, dtype, listener=None):
-    """The losses in `dtype`, without the class axis."""
-    axis = _checks.resolve_axis(options["axis"], y_pred)
-    targets = _checks.float_tensor("y_true", y_true, dtype)
-    _checks.same_shape(targets, y_pred, " Integer labels go to `SparseCategoricalCrossentropy`.")
-    _checks.several_classes(y_pred, axis)
-    quantities = common_quantities(y_pred, options, axis, dtype)
-    quantities["targets"] = targets
-    quantities["class_weight"] = class_weight_along(options["class_weight"], y_pred, axis, dtype)
-    return run(recipe(options), quantities, listener)
+per_example = functools.partial(against_distributions, recipe)
 
 
 def checked(from_logits, label_smoothing, axis, class_weight, epsilon, saturated_gradient):
@@ -117,7 +102,7 @@ def categorical_crossentropy(
 
 
 @register
-class CategoricalCrossentropy(StepwiseLoss, keras.losses.CategoricalCrossentropy):
+class CategoricalCrossentropy(DistributionLoss, keras.losses.CategoricalCrossentropy):
     """`categorical_crossentropy`, weighed and reduced: a drop-in for `keras.losses.CategoricalCrossentropy`.
 
     loss = Σ_i v_i loss_i / N in nats, with v the sample weights; N is the number of losses under the mask.
@@ -148,6 +133,7 @@ class CategoricalCrossentropy(StepwiseLoss, keras.losses.CategoricalCrossentropy
         As `categorical_crossentropy`; the reductions: `keras_xent.reference.reduce_losses`.
     """
 
+    domain = DOMAIN["CategoricalCrossentropy"]
     _per_example = staticmethod(per_example)
 
     def __init__(
@@ -165,12 +151,3 @@ class CategoricalCrossentropy(StepwiseLoss, keras.losses.CategoricalCrossentropy
     ) -> None:
         options = checked(from_logits, label_smoothing, axis, class_weight, epsilon, saturated_gradient)
         self._configure(name, reduction, dtype, options)
-
-    def _match(self, y_true, y_pred):
-        y_true = self._floats("y_true", y_true)
-        y_true, y_pred = _checks.drop_singleton_axis(y_true, y_pred)
-        _checks.same_shape(y_true, y_pred, " Integer labels go to `SparseCategoricalCrossentropy`.")
-        return y_true, y_pred
-
-    def _reduced_axes(self, y_pred):
-        return (_checks.resolve_axis(self.axis, y_pred),)

@@ -1,22 +1,17 @@
 """Cross-entropy against class ids."""
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
-from .. import _backend, _checks, _labels, steps
-from .._base import StepwiseLoss, blank, evaluate, finite_rows, register
-from .._recipe import Step, run
-from ._common import (
-    CLIPPED_LOG,
-    RENORMALIZE,
-    WEIGH,
-    class_weight_along,
-    common_options,
-    common_quantities,
-)
+from .. import _checks, steps
+from .._base import register
+from .._recipe import Step
+from ..domain import DOMAIN
+from ._common import CLIPPED_LOG, RENORMALIZE, WEIGH, common_options, label_options
+from ._kinds import ClassIdLoss, against_class_ids, evaluate_class_ids
 
 FROM_PROBS = (
     RENORMALIZE,
@@ -26,7 +21,7 @@ FROM_PROBS = (
     Step("losses", steps.negate),
 )
 FROM_LOGITS = (
-    Step("is_target", steps.mark_target),
+    Step("is_target", steps.mark_target, scores="logits"),
     Step("target_logit", steps.pick, values="logits"),
     Step("top_logit", steps.find_top_logit),
     Step("gap", steps.measure_gap),
@@ -62,28 +57,14 @@ def recipe(options):
     return steps_taken
 
 
-def per_example(y_true, y_pred, options, dtype, listener=None):
-    """The losses in `dtype`, without the class axis."""
-    axis = _checks.resolve_axis(options["axis"], y_pred)
-    _checks.several_classes(y_pred, axis)
-    labels = _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis)
-    labels = _labels.CheckedLabels(labels, ops.shape(y_pred)[axis], options["ignore_class"], options["invalid_labels"])
-    if labels.counts is not None:
-        y_pred = blank(y_pred, labels.counts, (axis,))
-    quantities = common_quantities(y_pred, options, axis, dtype)
-    quantities["labels"] = labels.ids
-    quantities["class_weight"] = class_weight_along(options["class_weight"], y_pred, axis, dtype)
-    return labels.settle(run(recipe(options), quantities, listener))
+per_example = functools.partial(against_class_ids, recipe)
 
 
 def checked(from_logits, ignore_class, axis, label_smoothing, class_weight, invalid_labels, epsilon, saturated_gradient):
     """The options, each checked."""
     axis = _checks.class_axis(axis)
-    return common_options(from_logits, label_smoothing, axis, epsilon, saturated_gradient) | {
-        "ignore_class": _checks.class_ids("ignore_class", ignore_class),
-        "class_weight": _checks.class_weight(class_weight),
-        "invalid_labels": _checks.choice("invalid_labels", invalid_labels, ("error", "ignore")),
-    }
+    options = common_options(from_logits, label_smoothing, axis, epsilon, saturated_gradient)
+    return options | label_options(ignore_class, invalid_labels) | {"class_weight": _checks.class_weight(class_weight)}
 
 
 @register
@@ -152,19 +133,11 @@ def sparse_categorical_crossentropy(
         label smoothing is that of Szegedy et al., "Rethinking the Inception Architecture" (2016).
     """
     options = checked(from_logits, ignore_class, axis, label_smoothing, class_weight, invalid_labels, epsilon, saturated_gradient)
-    y_pred = _checks.float_tensor("y_pred", y_pred)
-    losses = evaluate(per_example, y_true, y_pred, options)
-    if ignore_class is None and invalid_labels == "error":
-        return losses
-    # As in Keras: whoever reduces the losses, such as a `keras.losses.Loss` that calls this, leaves ignored positions out.
-    axis = _checks.resolve_axis(options["axis"], y_pred)
-    labels = _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis)
-    counts = _labels.counted(labels, ops.shape(y_pred)[axis], options["ignore_class"], invalid_labels)
-    return _backend.carry_mask(losses, counts)
+    return evaluate_class_ids(per_example, y_true, y_pred, options)
 
 
 @register
-class SparseCategoricalCrossentropy(StepwiseLoss, keras.losses.SparseCategoricalCrossentropy):
+class SparseCategoricalCrossentropy(ClassIdLoss, keras.losses.SparseCategoricalCrossentropy):
     """`sparse_categorical_crossentropy`, weighed and reduced: a drop-in for `keras.losses.SparseCategoricalCrossentropy`.
 
     loss = Σ_i v_i loss_i / N in nats, with v the sample weights; N is the number of losses that are neither masked nor
@@ -198,6 +171,7 @@ class SparseCategoricalCrossentropy(StepwiseLoss, keras.losses.SparseCategorical
         As `sparse_categorical_crossentropy`; the reductions: `keras_xent.reference.reduce_losses`.
     """
 
+    domain = DOMAIN["SparseCategoricalCrossentropy"]
     _per_example = staticmethod(per_example)
 
     def __init__(
@@ -219,23 +193,3 @@ class SparseCategoricalCrossentropy(StepwiseLoss, keras.losses.SparseCategorical
             from_logits, ignore_class, axis, label_smoothing, class_weight, invalid_labels, epsilon, saturated_gradient
         )
         self._configure(name, reduction, dtype, options)
-
-    def _match(self, y_true, y_pred):
-        axis = _checks.resolve_axis(self.axis, y_pred)
-        return _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis), y_pred
-
-    def _reduced_axes(self, y_pred):
-        return (_checks.resolve_axis(self.axis, y_pred),)
-
-    def _counted(self, y_true, y_pred):
-        return _labels.counted(y_true, self._num_classes(y_pred), self.ignore_class, self.invalid_labels)
-
-    def _unusable(self, y_true, y_pred, axes):
-        valid = _checks.valid_labels(y_true, self._num_classes(y_pred))
-        return ops.logical_not(ops.logical_and(valid, finite_rows(y_pred, axes)))
-
-    def _blank(self, y_true, kept, axes):
-        return blank(y_true, kept, ())  # labels have no class axis
-
-    def _num_classes(self, y_pred):
-        return ops.shape(y_pred)[self._reduced_axes(y_pred)[0]]

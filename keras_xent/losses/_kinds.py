@@ -1,0 +1,126 @@
+"""Three kinds of losses by what their targets are: a distribution over classes, a class id, independent yes/no outputs.
+
+For each kind there is what stands between a recipe and its tensors, and the base of its classes.
+"""
+
+from keras import ops
+
+from .. import _backend, _checks, _labels
+from .._base import StepwiseLoss, blank, evaluate, finite_rows
+from .._recipe import run
+from ._common import class_quantities, common_quantities
+
+NO_IDS = " Integer labels go to `SparseCategoricalCrossentropy`."
+
+
+def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None, allow_one_class=False):
+    """The losses of a recipe from `targets` of `y_pred`'s shape."""
+    axis = _checks.resolve_axis(options["axis"], y_pred)
+    targets = _checks.float_tensor("y_true", y_true, dtype)
+    _checks.same_shape(targets, y_pred, NO_IDS)
+    if not allow_one_class:
+        _checks.several_classes(y_pred, axis)
+    quantities = class_quantities(y_pred, options, axis, dtype)
+    quantities["targets"] = targets
+    return run(recipe(options), quantities, listener)
+
+
+def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
+    """The losses of a recipe from `labels` that are safe to index with; 0 where a label does not count."""
+    axis = _checks.resolve_axis(options["axis"], y_pred)
+    _checks.several_classes(y_pred, axis)
+    labels = _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis)
+    labels = _labels.CheckedLabels(labels, ops.shape(y_pred)[axis], options["ignore_class"], options["invalid_labels"])
+    if labels.counts is not None:
+        y_pred = blank(y_pred, labels.counts, (axis,))
+    quantities = class_quantities(y_pred, options, axis, dtype)
+    quantities["labels"] = labels.ids
+    return labels.settle(run(recipe(options), quantities, listener))
+
+
+def evaluate_class_ids(per_example, y_true, y_pred, options):
+    """`evaluate`; whoever reduces these losses, such as a `keras.losses.Loss` that calls this, leaves ignored ones out."""
+    y_pred = _checks.float_tensor("y_pred", y_pred)
+    losses = evaluate(per_example, y_true, y_pred, options)
+    if options["ignore_class"] is None and options["invalid_labels"] == "error":
+        return losses
+    axis = _checks.resolve_axis(options["axis"], y_pred)
+    labels = _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis)
+    counts = _labels.counted(labels, ops.shape(y_pred)[axis], options["ignore_class"], options["invalid_labels"])
+    return _backend.carry_mask(losses, counts)
+
+
+def against_answers(recipe, y_true, y_pred, options, dtype, listener=None):
+    """The losses of a recipe from `targets` that are yes, no or in between, averaged over `axis`."""
+    targets = _checks.float_tensor("y_true", y_true, dtype)
+    _checks.same_shape(targets, y_pred)
+    axis = _checks.resolve_mean_axis(options["axis"], y_pred)
+    quantities = options | common_quantities(y_pred, options, axis, dtype)
+    quantities["targets"] = targets
+    for name in ("pos_weight", "alpha"):
+        if name in options:
+            _checks.one_per_output(name, options[name], y_pred)
+            value = 1.0 if options[name] is None else options[name]
+            quantities[name] = ops.convert_to_tensor(value, dtype=dtype)
+    return run(recipe(options), quantities, listener)
+
+
+class OverClasses(StepwiseLoss):
+    """A loss over the classes along `axis`."""
+
+    axis: int
+
+    def _reduced_axes(self, y_pred):
+        return (_checks.resolve_axis(self.axis, y_pred),)
+
+
+class DistributionLoss(OverClasses):
+    """Its targets are distributions over the classes."""
+
+    def _match(self, y_true, y_pred):
+        y_true = self._floats("y_true", y_true)
+        y_true, y_pred = _checks.drop_singleton_axis(y_true, y_pred)
+        _checks.same_shape(y_true, y_pred, NO_IDS)
+        return y_true, y_pred
+
+
+class ClassIdLoss(OverClasses):
+    """Its targets are class ids."""
+
+    ignore_class: int | list[int] | None
+    invalid_labels: str
+
+    def _match(self, y_true, y_pred):
+        axis = _checks.resolve_axis(self.axis, y_pred)
+        return _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis), y_pred
+
+    def _counted(self, y_true, y_pred):
+        return _labels.counted(y_true, self._num_classes(y_pred), self.ignore_class, self.invalid_labels)
+
+    def _unusable(self, y_true, y_pred, axes):
+        valid = _checks.valid_labels(y_true, self._num_classes(y_pred))
+        return ops.logical_not(ops.logical_and(valid, finite_rows(y_pred, axes)))
+
+    def _blank(self, y_true, kept, axes):
+        return blank(y_true, kept, ())  # labels have no class axis
+
+    def _num_classes(self, y_pred):
+        return ops.shape(y_pred)[self._reduced_axes(y_pred)[0]]
+
+
+class YesNoLoss(StepwiseLoss):
+    """Its targets are independent yes/no outputs."""
+
+    axis: int | tuple[int, ...] | None
+
+    def _match(self, y_true, y_pred):
+        y_true = self._floats("y_true", y_true)
+        y_true, y_pred = _checks.drop_singleton_axis(y_true, y_pred)
+        _checks.same_shape(y_true, y_pred)
+        return y_true, y_pred
+
+    def _reduced_axes(self, y_pred):
+        axis = _checks.resolve_mean_axis(self.axis, y_pred)
+        if axis is None:
+            return tuple(range(len(y_pred.shape)))
+        return axis if isinstance(axis, tuple) else (axis,)
