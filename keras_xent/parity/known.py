@@ -7,6 +7,8 @@ import numpy as np
 
 from .difference import BACKENDS, KnownDifference
 from .known_distillation import DISTILLATION
+from .known_family import ALIKE, DIVERGENCE, GENERALIZED_CROSSENTROPY
+from .known_focal import FOCAL_OF_ANSWERS, FOCAL_OVER_CLASSES
 from .known_inputs import ARGUMENTS, LABELS_AND_CLASSES, WEIGHTS_AND_MASKS
 from .known_logits import FROM_LOGITS
 from .known_probabilities import FROM_PROBABILITIES, HALF_PRECISION
@@ -20,6 +22,11 @@ KNOWN_DIFFERENCES = (
     *LABELS_AND_CLASSES,
     *WEIGHTS_AND_MASKS,
     *ARGUMENTS,
+    *FOCAL_OVER_CLASSES,
+    *FOCAL_OF_ANSWERS,
+    *DIVERGENCE,
+    *GENERALIZED_CROSSENTROPY,
+    *ALIKE,
     *DISTILLATION,
 )
 

@@ -275,6 +275,22 @@ WEIGHTS_AND_MASKS = (
         ours=[[-3.0, 1.0], [0.0, 0.0]],
         why="NaN · 0 is NaN; what is ignored does not count",
     ),
+    KnownDifference(
+        name="sparse: an ignored class, gradient",
+        loss=SPARSE,
+        what="ignore_class=-1, probabilities [0.25, 0.75] with label -1: gradient",
+        compared="gradient",
+        y_true=[0, -1],
+        y_pred=[[0.25, 0.75], [0.25, 0.75]],
+        arguments={"ignore_class": -1, "reduction": "sum"},
+        keras={
+            "tensorflow": [[-3.0, 1.0], [0.0, 0.0]],
+            "jax": {"3.12.0": [[-3.0, 1.0], [NAN, NAN]], "3.15.0": [[-3.0, 1.0], [0.0, 0.0]]},
+            "torch": {"3.12.0": [[-3.0, 1.0], [NAN, NAN]], "3.15.0": [[-3.0, 1.0], [0.0, 0.0]]},
+        },
+        ours=[[-3.0, 1.0], [0.0, 0.0]],
+        why="an ignored row is made zeros, and divided by its sum",
+    ),
 )
 
 ARGUMENTS = (

@@ -62,6 +62,16 @@ FROM_PROBABILITIES = (
         why=BEHIND_SOFTMAX,
     ),
     KnownDifference(
+        name="binary: small probability of a no",
+        loss=BINARY,
+        what="probability 1.5e-7, target 0",
+        y_true=[[0.0]],
+        y_pred=[[1.5e-7]],
+        keras={"tensorflow": [1.7881395e-07], "jax": [1.7881395e-07], "torch": [1.5e-07]},
+        ours=[1.5e-07],
+        why="1 - p is rounded to a multiple of 6e-8; log1p(-p) is not",
+    ),
+    KnownDifference(
         name="categorical: saturated softmax, gradient",
         loss=CATEGORICAL,
         what="softmax([-30, 0]), one-hot class 0: gradient on the logits",
