@@ -4,6 +4,8 @@ import numpy as np
 
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 OPERATIONS = 16  # roundings that a term goes through before it is summed: an exponential, a logarithm, products, quotients
+LIMIT = 64.0  # float32 ε: what the error of a loss or a gradient from logits may come to, see `precision`
+SLACK = float(OPERATIONS)  # ε: by so much it may exceed that of Keras's loss, which rounds the same terms in another order
 
 
 def relative_bound(dtype, terms=1, span=0.0):
