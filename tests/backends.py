@@ -75,5 +75,9 @@ def _tensorflow_gradient(function, x):
 def _jax_gradient(function, x):
     import jax
 
-    gradient, values = jax.grad(lambda x: (function(x).sum(), function(x)), has_aux=True)(x)
+    def total(x):
+        values = function(x)
+        return values.sum(), values
+
+    gradient, values = jax.grad(total, has_aux=True)(x)
     return values, gradient

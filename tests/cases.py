@@ -29,6 +29,22 @@ def predictions(rng, shape, axis, from_logits, dtype="float32", scale=3.0):
     return rounded(1 / (1 + np.exp(-logits)) if axis is None else softmax(logits, axis), dtype)
 
 
+LOSS_CLASSES = {
+    function: getattr(keras_xent, loss_class)
+    for loss_class, function in (
+        ("CategoricalCrossentropy", "categorical_crossentropy"),
+        ("SparseCategoricalCrossentropy", "sparse_categorical_crossentropy"),
+        ("BinaryCrossentropy", "binary_crossentropy"),
+        ("CategoricalFocalCrossentropy", "categorical_focal_crossentropy"),
+        ("SparseCategoricalFocalCrossentropy", "sparse_categorical_focal_crossentropy"),
+        ("BinaryFocalCrossentropy", "binary_focal_crossentropy"),
+        ("KLDivergence", "kl_divergence"),
+        ("CategoricalGeneralizedCrossEntropy", "categorical_generalized_cross_entropy"),
+        ("DistillationLoss", "distillation_loss"),
+    )
+}
+
+
 class Case:
     """One loss, its targets and predictions: what the implementation and the definition are both asked."""
 
@@ -37,8 +53,7 @@ class Case:
 
     def loss(self, **arguments):
         """The loss object."""
-        class_name = "".join(part.capitalize() for part in self.name.split("_"))
-        return getattr(keras_xent, class_name)(**self.options, **arguments)
+        return LOSS_CLASSES[self.name](**self.options, **arguments)
 
     def expected(self, dtype="float32"):
         """The definition's losses and gradient."""
@@ -48,12 +63,12 @@ class Case:
 
 
 def every_case(rng, shape, from_logits, dtype="float32"):
-    """Every loss over classes and of yes/no outputs, on predictions of one shape; axes and options take turns."""
+    """Every loss on predictions of one shape; axes and options take turns, so that each meets each."""
     for turn, axis in enumerate(sorted({-1, 0, len(shape) // 2})):
         y_pred = predictions(rng, shape, axis, from_logits, dtype)
         num_classes = shape[axis]
         labels = rng.integers(0, num_classes, size=np.delete(shape, axis))
-        soft = softmax(rng.normal(size=shape), axis)
+        dense, soft = one_hot(labels, num_classes, axis), rounded(softmax(rng.normal(size=shape), axis), dtype)
         class_weight = rng.uniform(0.5, 2.0, num_classes).tolist()
         every_option = (
             {},
@@ -61,15 +76,35 @@ def every_case(rng, shape, from_logits, dtype="float32"):
             {"class_weight": class_weight, "saturated_gradient": "zero"},
             {"label_smoothing": 0.3, "class_weight": {0: 3.0}, "epsilon": 1e-3},
         )
-        for options in (every_option[(turn + len(shape)) % 4], every_option[(turn + len(shape) + 2) % 4]):
-            options = {"from_logits": from_logits, "axis": axis, **options}
-            yield Case("categorical_crossentropy", one_hot(labels, num_classes, axis), y_pred, **options)
-            yield Case("categorical_crossentropy", rounded(soft, dtype), y_pred, **options)
+        every_focus = (
+            {"gamma": 2.0},
+            {"gamma": 0.5, "alpha": rng.uniform(0.5, 2.0, num_classes).tolist()},
+            {"gamma": 1.0, "alpha": 1.0},
+            {"gamma": 0.0},
+            {"gamma": 3.5},
+        )
+        for take in (turn + len(shape), turn + len(shape) + 2):
+            options = {"from_logits": from_logits, "axis": axis, **every_option[take % 4]}
+            yield Case("categorical_crossentropy", dense, y_pred, **options)
+            yield Case("categorical_crossentropy", soft, y_pred, **options)
             yield Case("sparse_categorical_crossentropy", labels, y_pred, **options)
             yield Case("sparse_categorical_crossentropy", labels, y_pred, ignore_class=[0, 7], **options)
+            focus = every_focus[take % 5]
+            yield Case("categorical_focal_crossentropy", dense, y_pred, **options, **focus)
+            yield Case("categorical_focal_crossentropy", soft, y_pred, **options, **every_focus[(take + 1) % 5])
+            yield Case("sparse_categorical_focal_crossentropy", labels, y_pred, **options, **focus)
+            yield Case("sparse_categorical_focal_crossentropy", labels, y_pred, ignore_class=0, **options, **focus)
+        options = {"from_logits": from_logits, "axis": axis}
+        yield Case("kl_divergence", soft, y_pred, **options)
+        yield Case("kl_divergence", dense, y_pred, saturated_gradient="zero", **options)
+        yield Case("categorical_generalized_cross_entropy", labels, y_pred, q=0.7, **options)
+        yield Case("categorical_generalized_cross_entropy", labels, y_pred, q=0.1, ignore_class=0, **options)
     y_pred = predictions(rng, shape, None, from_logits, dtype)
-    every_option = {}, {"label_smoothing": 0.2, "pos_weight": 2.5}, {"saturated_gradient": "zero", "epsilon": 1e-2}
+    every_option = {}, {"label_smoothing": 0.2, "pos_weight": 2.3}, {"saturated_gradient": "zero", "epsilon": 1e-2}
+    every_focus = {}, {"gamma": 0.5, "apply_class_balancing": True, "alpha": 0.3}, {"gamma": 1.0}, {"gamma": 0.0}
     for turn, axis in enumerate((-1, 0, (), None)):
-        options = every_option[(turn + len(shape)) % 3]
+        options = {"from_logits": from_logits, "axis": axis, **every_option[(turn + len(shape)) % 3]}
         y_true = rng.integers(0, 2, size=shape)
-        yield Case("binary_crossentropy", y_true, y_pred, from_logits=from_logits, axis=axis, **options)
+        yield Case("binary_crossentropy", y_true, y_pred, **options)
+        yield Case("binary_focal_crossentropy", y_true, y_pred, **options, **every_focus[turn])
+        yield Case("binary_focal_crossentropy", rng.uniform(size=shape), y_pred, **options, **every_focus[turn - 1])

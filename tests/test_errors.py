@@ -1,15 +1,22 @@
 """Every error says what was passed, what was expected and what to do."""
 
+import functools
+
 import numpy as np
 import pytest
 
 import keras_xent
+from keras_xent.losses._kinds import ClassIdLoss
 
 from .backends import tensor
+from .cases import LOSS_CLASSES
 
 PROBS = np.full((2, 3), 1 / 3, "float32")
 DENSE, SPARSE = keras_xent.CategoricalCrossentropy, keras_xent.SparseCategoricalCrossentropy
 BINARY, DISTILL = keras_xent.BinaryCrossentropy, keras_xent.DistillationLoss
+FOCAL, SPARSE_FOCAL = keras_xent.CategoricalFocalCrossentropy, keras_xent.SparseCategoricalFocalCrossentropy
+BINARY_FOCAL, KL = keras_xent.BinaryFocalCrossentropy, keras_xent.KLDivergence
+GENERALIZED = keras_xent.CategoricalGeneralizedCrossEntropy
 
 ARGUMENTS = [
     (DENSE, {"from_logits": "yes"}, TypeError, r"`from_logits` must be True or False. Received: from_logits='yes'"),
@@ -45,6 +52,23 @@ ARGUMENTS = [
     (BINARY, {"pos_weight": "a"}, TypeError, r"`pos_weight` must be a number"),
     (BINARY, {"pos_weight": np.ones((2, 2))}, ValueError, r"`pos_weight` must be a number, or a vector"),
     (BINARY, {"axis": "last"}, TypeError, r"`axis` must be of type `int`"),
+    (FOCAL, {"gamma": -1.0}, ValueError, r"`gamma` must be a finite number, at least 0. Received: gamma=-1.0"),
+    (FOCAL, {"gamma": float("inf")}, ValueError, r"`gamma` must be a finite number"),
+    (FOCAL, {"gamma": [2.0]}, TypeError, r"`gamma` must be a number"),
+    (FOCAL, {"alpha": -0.5}, ValueError, r"`alpha` must be a finite number, at least 0"),
+    (FOCAL, {"alpha": [[0.5]]}, ValueError, r"`alpha` must be a number, or a vector with one number per class"),
+    (SPARSE_FOCAL, {"alpha": "a"}, TypeError, r"`alpha` must be a number"),
+    (SPARSE_FOCAL, {"gamma": None}, TypeError, r"`gamma` must be a number"),
+    (SPARSE_FOCAL, {"ignore_class": 0.5}, TypeError, r"`ignore_class` must be an int"),
+    (BINARY_FOCAL, {"alpha": 1.5}, ValueError, r"`alpha` must be a finite number, at least 0 and at most 1. Received: alpha=1.5"),
+    (BINARY_FOCAL, {"alpha": [0.5, -1.0]}, ValueError, r"`alpha` must be a finite number, at least 0"),
+    (BINARY_FOCAL, {"apply_class_balancing": 1}, TypeError, r"`apply_class_balancing` must be True or False"),
+    (KL, {"from_logits": None}, TypeError, r"`from_logits` must be True or False"),
+    (KL, {"epsilon": 1.0}, ValueError, r"`epsilon` must be a finite number"),
+    (GENERALIZED, {"q": 0.0}, ValueError, r"q must be in the interval \(0, 1\).*Received: q=0.0"),
+    (GENERALIZED, {"q": 1.0}, ValueError, r"q must be in the interval \(0, 1\)"),
+    (GENERALIZED, {"q": "half"}, TypeError, r"`q` must be a number"),
+    (GENERALIZED, {"invalid_labels": "drop"}, ValueError, r"`invalid_labels` must be one of"),
     (DISTILL, {"targets": "logit"}, ValueError, r"`targets` must be one of 'logits', 'log_probs', 'probs'"),
     (DISTILL, {"targets": None}, ValueError, r"`targets` must be one of"),
     (DISTILL, {}, TypeError, r"targets"),
@@ -92,6 +116,16 @@ INPUTS = [
     (BINARY(axis=2), np.ones((2, 3)), PROBS, r"`axis` is out of range"),
     (BINARY(axis=(0, -2)), np.ones((2, 3)), PROBS, r"`axis` names an axis twice"),
     (BINARY(pos_weight=[1.0, 2.0]), np.ones((2, 3)), PROBS, r"`pos_weight` holds 2 numbers, but the last axis of .* has 3"),
+    (FOCAL(), np.ones((2, 1)), np.ones((2, 1)), r"expected num_classes > 1"),
+    (FOCAL(alpha=[0.5, 0.5]), np.ones((2, 3)), PROBS, r"`alpha` holds 2 numbers, but `y_pred` has 3 classes along axis 1"),
+    (FOCAL(), np.ones((2, 4)), PROBS, r"must have the same shape.*SparseCategoricalCrossentropy"),
+    (SPARSE_FOCAL(alpha=[0.5] * 4), np.zeros(2, int), PROBS, r"`alpha` holds 4 numbers, but `y_pred` has 3 classes"),
+    (SPARSE_FOCAL(), np.array([0, 3]), PROBS, r"`y_true` holds class 3 at position 1, but `y_pred` has 3 classes"),
+    (BINARY_FOCAL(alpha=[0.5, 0.5]), np.ones((2, 3)), PROBS, r"`alpha` holds 2 numbers, but the last axis of .* has 3"),
+    (KL(), np.ones(3), PROBS, r"must have the same shape"),
+    (KL(axis=2), np.ones((2, 3)), PROBS, r"`axis` is out of range"),
+    (GENERALIZED(), np.array([0, -1]), PROBS, r"`y_true` holds class -1 at position 1"),
+    (GENERALIZED(), np.ones((2, 3), int), PROBS, r"must have the same shape up until the last dimension"),
     (DISTILL(targets="logits"), np.ones((2, 1)), np.ones((2, 1)), r"expected num_classes > 1"),
     (DISTILL(targets="logits", axis=2), np.ones((2, 3)), PROBS, r"`axis` is out of range"),
 ]
@@ -118,6 +152,8 @@ def test_functions_check_as_classes_do():
         keras_xent.sparse_categorical_crossentropy([0], PROBS[:1], from_logits=1.0)
     with pytest.raises(ValueError, match="`temperature` must be a finite number, above 0"):
         keras_xent.distillation_loss(PROBS, PROBS, 0.0, targets="probs")
+    with pytest.raises(ValueError, match=r"must have the same shape.* `SparseCategoricalCrossentropy`"):
+        keras_xent.categorical_crossentropy([0, 2], PROBS)
     with pytest.raises(ValueError, match="must have the same shape"):
         keras_xent.binary_crossentropy(PROBS[:1], PROBS)
 
@@ -131,3 +167,30 @@ def test_the_singleton_axis_that_keras_drops():
 
         assert abs(float(BINARY()(y_true, tensor(y_pred))) - float(keras.losses.BinaryCrossentropy()(y_true, y_pred))) < 1e-6
         assert abs(float(BINARY()(y_true[..., None], tensor(y_pred))) - float(BINARY()(y_true, tensor(y_pred)))) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("loss_class", "arguments", "error", "message"),
+    [
+        (BINARY_FOCAL, {"gamma": -0.5}, ValueError, r"`gamma` must be a finite number, at least 0. Received: gamma=-0.5"),
+        (BINARY_FOCAL, {"gamma": "two"}, TypeError, r"`gamma` must be a number"),
+        (GENERALIZED, {"from_logits": "no"}, TypeError, r"`from_logits` must be True or False. Received: from_logits='no'"),
+    ],
+)
+def test_more_arguments(loss_class, arguments, error, message):
+    with pytest.raises(error, match=message):
+        loss_class(**arguments)
+
+
+@pytest.mark.parametrize(("function", "loss_class"), [(f, c) for f, c in LOSS_CLASSES.items() if f != "distillation_loss"])
+def test_inputs_that_are_no_numbers_are_named(function, loss_class):
+    """By the function, by the class, and by its `call`."""
+    y_true = np.zeros(2, int) if issubclass(loss_class, ClassIdLoss) else PROBS
+    required = {"q": 0.5} if loss_class is GENERALIZED else {}
+    for call in (functools.partial(getattr(keras_xent, function), **required), loss_class(), loss_class().call):
+        with pytest.raises(TypeError, match="`y_pred`"):
+            call(y_true, "probabilities")
+        with pytest.raises(TypeError, match="`y_true`"):
+            call("targets", tensor(PROBS))
+    with pytest.raises(TypeError, match="`sample_weight`"):
+        loss_class()(y_true, tensor(PROBS), sample_weight="heavy")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_xent
-from keras_xent import reference
+from keras_xent import _checks, reference
 from keras_xent.parity.bounds import error_in_bounds
 
 from .backends import BACKEND, MODES, array, compiled, tensor, value_and_gradient
@@ -40,6 +40,12 @@ def test_half_precision_labels_of_the_top_class():
     """257 classes: 256 is one of them, though bfloat16 takes the number of classes for 256 as well."""
     losses = keras_xent.sparse_categorical_crossentropy(tensor([256.0, 0.0], "bfloat16"), np.zeros((2, 257)), from_logits=True)
     assert close(losses, [np.log(257)] * 2)
+
+
+def test_labels_in_float64_are_not_rounded_to_float32():
+    """2**24 + 1 is a whole number that float32 does not hold."""
+    labels = tensor(np.array([2.0**24 + 1, 2.0**24 + 1.5, 2.0**24 + 2]))
+    np.testing.assert_array_equal(array(_checks.valid_labels(labels, 2**24 + 2)), [True, False, False])
 
 
 def test_a_class_of_weight_zero_costs_nothing_even_where_it_is_impossible():
@@ -92,6 +98,19 @@ def test_a_loss_that_calls_the_function_leaves_ignored_positions_out(rng, option
     assert close(Mine()(labels, y_pred), expected)
     if BACKEND == "jax":  # whose tracers take no attributes
         assert close(compiled(Mine(), "compiled")(tensor(labels), y_pred), expected)
+
+
+@pytest.mark.parametrize("name", ["SparseCategoricalCrossentropy", "CategoricalGeneralizedCrossEntropy"])
+def test_wrong_labels_and_a_class_that_are_both_ignored(rng, name):
+    y_pred, counts = predictions(rng, (5, 3), -1, True), np.array([True, False, False, True, False])
+    labels = np.array([1, 0, -5, 2, 3])
+    options = {"from_logits": True, "ignore_class": 0, "invalid_labels": "ignore"}
+    losses, gradient = value_and_gradient(
+        lambda x: getattr(keras_xent, name)(**options, reduction="none")(labels, x), tensor(y_pred, "float32")
+    )
+    assert (losses != 0).tolist() == (gradient != 0).any(-1).tolist() == counts.tolist()
+    mean = getattr(keras_xent, name)(**options)(labels, tensor(y_pred, "float32"))
+    assert close(mean, losses[counts].mean())
 
 
 def test_ignore_255_in_uint8(rng):

@@ -50,6 +50,7 @@ class Draws:
         self.middle_ids = rng.integers(0, CLASSES, size=(2, 3))
         self.yes_no = rng.integers(0, 2, size=(6, CLASSES)).astype("float64")
         self.teacher = predictions(rng, (6, CLASSES), -1, True, dtype)
+        self.teacher_probs = rounded(softmax(self.teacher), dtype)  # none of them 0
         self.ruled_out = self.logits.copy()
         self.ruled_out[np.arange(6), (self.ids + 1) % CLASSES] = -np.inf
 
@@ -134,19 +135,10 @@ def tensorflow_pairs(draws):
             draws.wide_logits,
         )
 
-    def binary_from_probs(y_pred):
-        # Keras 2 adds ε inside the logarithm, after the clip: with a vanishing ε it is the loss that we mean.
-        epsilon = tf_keras.backend.epsilon()
-        tf_keras.backend.set_epsilon(1e-30)
-        try:
-            return losses.binary_crossentropy(draws.yes_no, y_pred)
-        finally:
-            tf_keras.backend.set_epsilon(epsilon)
-
     yield Pair(
         "tf_keras binary_crossentropy, from probabilities",
         functools.partial(keras_xent.binary_crossentropy, tensor(draws.yes_no, dtype)),
-        binary_from_probs,
+        with_vanishing_epsilon(functools.partial(losses.binary_crossentropy, draws.yes_no)),
         draws.probs,
     )
     yield Pair(
@@ -195,6 +187,74 @@ def tensorflow_pairs(draws):
     divergences = {"tf_keras KLDivergence": ("kl", kl), "tf_keras cross-entropy": ("crossentropy", crossentropy)}
     label_loss = losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
     yield from distillation_pairs(draws, divergences, lambda y_pred: label_loss(draws.ids, y_pred))
+    yield from tensorflow_family_pairs(draws)
+
+
+def tensorflow_family_pairs(draws):
+    """Keras 2's focal losses and its divergence."""
+    import tensorflow as tf
+    from tf_keras import losses
+
+    dtype, alpha = draws.dtype, draws.weights.tolist()
+    for context, y_pred, from_logits in (("logits", draws.logits, True), ("probabilities", draws.probs, False)):
+        for focus in ({}, {"alpha": 0.75, "gamma": 0.5, "label_smoothing": 0.2}, {"alpha": alpha, "gamma": 1.0}):
+            options = {"from_logits": from_logits, **focus}
+            for kind, y_true in (("one-hot", draws.one_hot), ("soft", draws.soft)):
+                yield Pair(
+                    f"tf_keras categorical_focal_crossentropy, {kind}, {context}, {focus}",
+                    functools.partial(keras_xent.categorical_focal_crossentropy, tensor(y_true, dtype), **options),
+                    with_vanishing_epsilon(functools.partial(losses.categorical_focal_crossentropy, y_true, **options)),
+                    y_pred,
+                )
+            yield Pair(
+                f"tf_keras categorical_focal_crossentropy, class ids, {context}, {focus}",
+                functools.partial(keras_xent.sparse_categorical_focal_crossentropy, draws.ids, **options),
+                with_vanishing_epsilon(functools.partial(losses.categorical_focal_crossentropy, draws.one_hot, **options)),
+                y_pred,
+            )
+        for focus in ({}, {"apply_class_balancing": True, "gamma": 0.5}, {"gamma": 1.0, "label_smoothing": 0.2}):
+            options = {"from_logits": from_logits, **focus}
+            for kind, y_true in (("yes or no", draws.yes_no), ("soft", draws.soft)):
+                yield Pair(
+                    f"tf_keras binary_focal_crossentropy, {kind}, {context}, {focus}",
+                    functools.partial(keras_xent.binary_focal_crossentropy, tensor(y_true, dtype), **options),
+                    with_vanishing_epsilon(functools.partial(losses.binary_focal_crossentropy, y_true, **options)),
+                    y_pred,
+                )
+    yield Pair(
+        "tf_keras binary_focal_crossentropy, wide logits",
+        functools.partial(keras_xent.binary_focal_crossentropy, tensor(draws.yes_no, dtype), from_logits=True),
+        functools.partial(losses.binary_focal_crossentropy, draws.yes_no, from_logits=True),
+        draws.wide_logits,
+    )
+    for kind, y_true in (("one-hot", draws.one_hot), ("soft", draws.soft), ("positive", draws.teacher_probs)):
+        yield Pair(
+            f"tf_keras kl_divergence, {kind}, probabilities",
+            functools.partial(keras_xent.kl_divergence, tensor(y_true, dtype)),
+            functools.partial(losses.kl_divergence, y_true),
+            draws.probs,
+        )
+        yield Pair(
+            f"tf_keras kl_divergence, {kind}, logits",
+            functools.partial(keras_xent.kl_divergence, tensor(y_true, dtype), from_logits=True),
+            with_vanishing_epsilon(lambda y_pred, y_true=y_true: losses.kl_divergence(y_true, tf.nn.softmax(y_pred))),
+            draws.logits,
+        )
+
+
+def with_vanishing_epsilon(loss):
+    """Keras 2 clips to ε from logits too, and adds ε inside a binary logarithm: without ε it is the loss that we mean."""
+    import tf_keras
+
+    def unclipped(y_pred):
+        epsilon = tf_keras.backend.epsilon()
+        tf_keras.backend.set_epsilon(1e-30)
+        try:
+            return loss(y_pred)
+        finally:
+            tf_keras.backend.set_epsilon(epsilon)
+
+    return unclipped
 
 
 def jax_pairs(draws):
@@ -267,6 +327,50 @@ def jax_pairs(draws):
     }
     yield from distillation_pairs(
         draws, divergences, lambda y_pred: optax.softmax_cross_entropy_with_integer_labels(y_pred, draws.ids)
+    )
+    yield from jax_family_pairs(draws)
+
+
+def jax_family_pairs(draws):
+    """Optax's sigmoid focal loss and divergence, and what its cross-entropy is turned into by hand."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    dtype = draws.dtype
+    for context, y_pred in (("logits", draws.logits), ("wide logits", draws.wide_logits)):
+        for focus in ({}, {"gamma": 0.5}, {"alpha": 0.75, "gamma": 1.0}, {"alpha": 0.25, "gamma": 3.5}):
+            for kind, y_true in (("yes or no", draws.yes_no), ("soft", draws.soft)):
+                yield Pair(
+                    f"optax sigmoid_focal_loss, {kind}, {context}, {focus}",
+                    functools.partial(
+                        keras_xent.binary_focal_crossentropy,
+                        tensor(y_true, dtype),
+                        apply_class_balancing="alpha" in focus,
+                        from_logits=True,
+                        axis=(),
+                        **focus,
+                    ),
+                    lambda y_pred, y_true=y_true, focus=focus: optax.sigmoid_focal_loss(y_pred, y_true, **focus),
+                    y_pred,
+                )
+
+    def crossentropy(y_pred):
+        return optax.softmax_cross_entropy_with_integer_labels(y_pred, draws.ids)
+
+    yield from from_crossentropy_pairs("optax", draws, crossentropy, jnp.exp)
+    for kind, y_true in (("one-hot", draws.one_hot), ("soft", draws.soft), ("positive", draws.teacher_probs)):
+        yield Pair(
+            f"optax kl_divergence, {kind}, logits",
+            functools.partial(keras_xent.kl_divergence, tensor(y_true, dtype), from_logits=True),
+            lambda y_pred, y_true=y_true: optax.losses.kl_divergence(jax.nn.log_softmax(y_pred), y_true),
+            draws.wide_logits,
+        )
+    yield Pair(
+        "optax kl_divergence, probabilities",
+        functools.partial(keras_xent.kl_divergence, tensor(draws.teacher_probs, dtype)),
+        lambda y_pred: optax.losses.kl_divergence(jnp.log(y_pred), draws.teacher_probs),
+        draws.probs,
     )
 
 
@@ -372,6 +476,106 @@ def torch_pairs(draws):
         ),
         draws.logits,
     )
+    yield from torch_family_pairs(draws)
+
+
+def torch_family_pairs(draws):
+    """PyTorch's divergence, and what its cross-entropies are turned into by hand."""
+    import torch
+    from torch.nn import functional
+
+    dtype, ids = draws.dtype, torch.as_tensor(draws.ids)
+    one_hot_targets, soft, yes_no, positive = (
+        torch.as_tensor(x) for x in (draws.one_hot, draws.soft, draws.yes_no, draws.teacher_probs)
+    )
+    for kind, y_true in (("one-hot", one_hot_targets), ("soft", soft), ("positive", positive)):
+        yield Pair(
+            f"torch kl_div, {kind}, logits",
+            functools.partial(keras_xent.kl_divergence, tensor(y_true, dtype), from_logits=True),
+            lambda y_pred, y_true=y_true: functional.kl_div(torch.log_softmax(y_pred, -1), y_true, reduction="none").sum(-1),
+            draws.wide_logits,
+        )
+    yield Pair(
+        "torch kl_div, probabilities",
+        functools.partial(keras_xent.kl_divergence, tensor(positive, dtype)),
+        lambda y_pred: functional.kl_div(torch.log(y_pred), positive, reduction="none").sum(-1),
+        draws.probs,
+    )
+    crossentropy = functools.partial(functional.cross_entropy, target=ids, reduction="none")
+    yield from from_crossentropy_pairs("torch", draws, crossentropy, torch.exp)
+
+    def of_classes(y_pred, y_true, gamma=2.0):
+        log_probs = torch.log_softmax(y_pred, -1)
+        return -(torch.as_tensor(draws.weights) * (1.0 - log_probs.exp()) ** gamma * y_true * log_probs).sum(-1)
+
+    def of_answers(y_pred, crossentropy, gamma=2.0):
+        costs = crossentropy(y_pred, yes_no, reduction="none")
+        return (-torch.expm1(-costs)) ** gamma * costs
+
+    for focus in ({}, {"gamma": 0.5}, {"gamma": 1.0}, {"gamma": 3.5}):
+        for kind, y_true in (("one-hot", one_hot_targets), ("soft", soft)):
+            yield Pair(
+                f"torch log_softmax made focal, {kind}, {focus}",
+                functools.partial(
+                    keras_xent.categorical_focal_crossentropy,
+                    tensor(y_true, dtype),
+                    alpha=draws.weights.tolist(),
+                    from_logits=True,
+                    **focus,
+                ),
+                functools.partial(of_classes, y_true=y_true, **focus),
+                draws.logits,
+            )
+
+        for peer, y_pred in (
+            (functional.binary_cross_entropy_with_logits, draws.wide_logits),
+            (functional.binary_cross_entropy, draws.probs),
+        ):
+            yield Pair(
+                f"torch {peer.__name__} made focal, {focus}",
+                functools.partial(
+                    keras_xent.binary_focal_crossentropy,
+                    tensor(draws.yes_no, dtype),
+                    from_logits=peer is functional.binary_cross_entropy_with_logits,
+                    axis=(),
+                    **focus,
+                ),
+                functools.partial(of_answers, crossentropy=peer, **focus),
+                y_pred,
+            )
+
+
+def from_crossentropy_pairs(library, draws, crossentropy, exp):
+    """Pairs for a peer that has the cross-entropy -log p of class ids alone."""
+
+    def focal(y_pred, alpha=0.25, gamma=2.0):
+        costs = crossentropy(y_pred)
+        return alpha * (1.0 - exp(-costs)) ** gamma * costs
+
+    for context, y_pred in (("logits", draws.logits), ("wide logits", draws.wide_logits)):
+        for focus in ({}, {"alpha": 0.75, "gamma": 0.5}, {"alpha": 1.0, "gamma": 1.0}, {"gamma": 3.5}):
+            options = {"from_logits": True, **focus}
+            for kind, ours in (
+                ("class ids", functools.partial(keras_xent.sparse_categorical_focal_crossentropy, draws.ids, **options)),
+                (
+                    "one-hot",
+                    functools.partial(keras_xent.categorical_focal_crossentropy, tensor(draws.one_hot, draws.dtype), **options),
+                ),
+            ):
+                yield Pair(
+                    f"{library} cross-entropy made focal, {kind}, {context}, {focus}",
+                    ours,
+                    functools.partial(focal, **focus),
+                    y_pred,
+                )
+    for q in (0.125, 0.5, 0.75):
+        yield Pair(
+            f"{library} cross-entropy made generalised, {q=}",
+            functools.partial(keras_xent.categorical_generalized_cross_entropy, draws.ids, q=q, from_logits=True),
+            lambda y_pred, q=q: (1.0 - exp(-q * crossentropy(y_pred))) / q,
+            # Not the wide ones: p**q makes that whole gradient small, beside which the peer's p - 1 is rounded too coarsely.
+            draws.logits,
+        )
 
 
 # ------------------------------------------------------------------------------------------------------- the comparison

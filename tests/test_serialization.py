@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 
 import keras_xent
+from keras_xent import steps
+from keras_xent._recipe import Step
+from keras_xent.losses import categorical
+from keras_xent.losses._common import below_top
 
 from .backends import array
+from .cases import LOSS_CLASSES
 
 EVERY_ARGUMENT = {
     keras_xent.CategoricalCrossentropy: {
@@ -40,6 +45,47 @@ EVERY_ARGUMENT = {
         "epsilon": 1e-5,
         "saturated_gradient": "zero",
     },
+    keras_xent.CategoricalFocalCrossentropy: {
+        "alpha": [0.5, 0.25, 1.0],
+        "gamma": 1.5,
+        "from_logits": True,
+        "label_smoothing": 0.1,
+        "axis": 1,
+        "class_weight": {2: 2.5, 0: 0.5},
+        "epsilon": 1e-5,
+        "saturated_gradient": "zero",
+    },
+    keras_xent.SparseCategoricalFocalCrossentropy: {
+        "alpha": [0.5, 0.25, 1.0],
+        "gamma": 1.5,
+        "from_logits": True,
+        "ignore_class": [-1, 2],
+        "axis": 1,
+        "label_smoothing": 0.1,
+        "class_weight": [1.0, 2.0, 3.0],
+        "invalid_labels": "ignore",
+        "epsilon": 1e-5,
+        "saturated_gradient": "zero",
+    },
+    keras_xent.BinaryFocalCrossentropy: {
+        "apply_class_balancing": True,
+        "alpha": [0.5, 0.25, 1.0],
+        "gamma": 1.5,
+        "from_logits": True,
+        "label_smoothing": 0.1,
+        "axis": (0, 1),
+        "pos_weight": [1.0, 2.0, 3.0],
+        "epsilon": 1e-5,
+        "saturated_gradient": "zero",
+    },
+    keras_xent.KLDivergence: {"from_logits": True, "axis": 1, "epsilon": 1e-5, "saturated_gradient": "zero"},
+    keras_xent.CategoricalGeneralizedCrossEntropy: {
+        "q": 0.3,
+        "from_logits": True,
+        "axis": 1,
+        "ignore_class": [-1, 2],
+        "invalid_labels": "ignore",
+    },
     keras_xent.DistillationLoss: {
         "temperature": 2.0,
         "targets": "probs",
@@ -52,6 +98,7 @@ EVERY_ARGUMENT = {
         "axis": 1,
     },
 }
+FUNCTIONS = [getattr(keras_xent, name) for name in LOSS_CLASSES]
 SHARED = {"reduction": "sum", "name": "mine", "dtype": "bfloat16"}
 EVERY_LOSS = pytest.mark.parametrize("loss_class", EVERY_ARGUMENT, ids=lambda c: c.__name__)
 
@@ -96,12 +143,7 @@ def test_saved_models(loss_class, tmp_path):
 
 
 def test_functions_in_saved_models(tmp_path):
-    for function in (
-        keras_xent.categorical_crossentropy,
-        keras_xent.sparse_categorical_crossentropy,
-        keras_xent.binary_crossentropy,
-        keras_xent.distillation_loss,
-    ):
+    for function in FUNCTIONS:
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
         model.compile("sgd", loss=function)
         model.save(tmp_path / "model.keras")
@@ -145,13 +187,59 @@ def test_what_they_are():
 
 
 def test_positional_arguments_are_those_of_keras():
-    for name in ("CategoricalCrossentropy", "SparseCategoricalCrossentropy", "BinaryCrossentropy"):
-        function = "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
+    compared = 0
+    for function, loss_class in LOSS_CLASSES.items():
+        if not hasattr(keras.losses, loss_class.__name__):
+            continue
+        compared += 1
         for ours, theirs in (
-            (getattr(keras_xent, name).__init__, getattr(keras.losses, name).__init__),
+            (loss_class.__init__, getattr(keras.losses, loss_class.__name__).__init__),
             (getattr(keras_xent, function), getattr(keras.losses, function)),
         ):
             positional = [
                 (p.name, p.default) for p in inspect.signature(ours).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD
             ]
             assert positional == [(p.name, p.default) for p in inspect.signature(theirs).parameters.values()]
+    assert compared == 7
+
+
+@EVERY_LOSS
+def test_defaults_are_what_the_signature_says(loss_class):
+    required = {"targets": "logits"} if loss_class is keras_xent.DistillationLoss else {}
+    parameters = inspect.signature(loss_class.__init__).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    assert loss_class(**required).get_config() == {**defaults, **required, "dtype": keras.config.floatx()}
+
+
+def test_how_they_are_shown():
+    loss = keras_xent.CategoricalGeneralizedCrossEntropy(0.3, name="mine", ignore_class=range(2))
+    assert repr(loss) == (
+        "CategoricalGeneralizedCrossEntropy(name='mine', reduction='sum_over_batch_size', dtype='float32', "
+        "q=0.3, from_logits=False, axis=-1, ignore_class=[0, 1], invalid_labels='error')"
+    )
+    step = Step("log_prob", steps.log, clipped="clipped_prob")
+    assert repr(step) == "log_prob = log(clipped_prob, probs, saturated_gradient, slope_floor)"
+    assert step.formula == "l_k = log q_k"
+
+
+def test_a_recipe_reads_as_what_is_computed():
+    """The names in it are those that a listener sees."""
+    recipe = categorical.recipe({"label_smoothing": 0.1, "class_weight": [1.0, 2.0], "from_logits": True})
+    assert [repr(step) for step in recipe] == [
+        "targets = smooth(targets, label_smoothing, axis)",
+        "targets = weigh(targets, class_weight)",
+        "is_top = mark_top(logits, axis)",
+        "top_logit = pick_top_logit(logits, is_top, axis)",
+        "leads = check_lead(targets, is_top, axis)",
+        "top_center = center_on_top(top_logit, leads)",
+        "lift = measure_lift(top_logit, leads)",
+        "depths = measure_depths(logits, is_top, top_center, lift)",
+        "others = sum_others(depths, is_top, axis)",
+        "log_denominator = log_top_denominator(others, lift)",
+        "losses = expect_loss(targets, depths, log_denominator, axis)",
+    ]
+    of_teacher = below_top("teacher_logits", "teacher_", leads="no_lead")
+    assert [repr(step) for step in of_teacher[1:3]] == [
+        "teacher_top_logit = pick_top_logit(teacher_logits, teacher_is_top, axis)",
+        "teacher_top_center = center_on_top(teacher_top_logit, no_lead)",
+    ]

@@ -17,6 +17,12 @@ RUNS = {
     "sparse, probabilities": ("SparseCategoricalCrossentropy", {}, "softmax"),
     "binary": ("BinaryCrossentropy", {"from_logits": True}, "linear"),
     "binary, probabilities": ("BinaryCrossentropy", {}, "sigmoid"),
+    "focal": ("CategoricalFocalCrossentropy", {"from_logits": True, "alpha": [1.0, 2.0, 3.0, 1.0]}, "linear"),
+    "focal, probabilities": ("CategoricalFocalCrossentropy", {"gamma": 1.5}, "softmax"),
+    "binary focal": ("BinaryFocalCrossentropy", {"from_logits": True, "apply_class_balancing": True}, "linear"),
+    "binary focal, probabilities": ("BinaryFocalCrossentropy", {"gamma": 0.5}, "sigmoid"),
+    "divergence": ("KLDivergence", {}, "softmax"),
+    "generalized": ("CategoricalGeneralizedCrossEntropy", {"q": 0.3}, "softmax"),
 }
 
 
@@ -46,7 +52,7 @@ def curve(loss, activation, y, **arguments):
 def test_training_curves_equal_those_of_keras(run):
     name, options, activation = RUNS[run]
     labels = data()[1]
-    y = labels if name.startswith("Sparse") else one_hot(labels, 4).astype("float32")
+    y = labels if name.startswith("Sparse") or "Generalized" in name else one_hot(labels, 4).astype("float32")
     weights = np.random.default_rng(2).uniform(0.5, 2.0, size=48)
     ours = curve(getattr(keras_xent, name)(**options), activation, y, sample_weight=weights)
     theirs = curve(getattr(keras.losses, name)(**options), activation, y, sample_weight=weights)

@@ -13,6 +13,7 @@ from .cases import one_hot, softmax
 LABELS = np.array([0, 2, 1, 3])
 TARGETS = one_hot(LABELS, 4).astype("float32")
 LOGITS = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+TEACHER = softmax(LOGITS)[::-1].copy()
 LOSSES = {
     "sparse": (keras_xent.SparseCategoricalCrossentropy(True), LABELS, LOGITS),
     "sparse, smoothed": (keras_xent.SparseCategoricalCrossentropy(True, label_smoothing=0.1), LABELS, LOGITS),
@@ -21,6 +22,14 @@ LOSSES = {
     "dense, probabilities": (keras_xent.CategoricalCrossentropy(), TARGETS, softmax(LOGITS)),
     "binary": (keras_xent.BinaryCrossentropy(True), TARGETS, LOGITS),
     "binary, probabilities": (keras_xent.BinaryCrossentropy(), TARGETS, softmax(LOGITS)),
+    "focal": (keras_xent.CategoricalFocalCrossentropy(alpha=1.0, gamma=1.5, from_logits=True), TARGETS, LOGITS),
+    "focal, probabilities": (keras_xent.CategoricalFocalCrossentropy(alpha=1.0, gamma=1.5), TARGETS, softmax(LOGITS)),
+    "focal, sparse": (keras_xent.SparseCategoricalFocalCrossentropy(alpha=1.0, gamma=1.5, from_logits=True), LABELS, LOGITS),
+    "focal, binary": (keras_xent.BinaryFocalCrossentropy(gamma=1.5, from_logits=True), TARGETS, LOGITS),
+    "divergence": (keras_xent.KLDivergence(from_logits=True), TEACHER, LOGITS),
+    "divergence, probabilities": (keras_xent.KLDivergence(), TEACHER, softmax(LOGITS)),
+    "generalized": (keras_xent.CategoricalGeneralizedCrossEntropy(from_logits=True), LABELS, LOGITS),
+    "generalized, probabilities": (keras_xent.CategoricalGeneralizedCrossEntropy(), LABELS, softmax(LOGITS)),
     "distillation": (keras_xent.DistillationLoss(targets="logits"), LOGITS[::-1].copy(), LOGITS),
     "distillation, crossentropy": (
         keras_xent.DistillationLoss(targets="probs", divergence="crossentropy"),
@@ -148,8 +157,18 @@ def naive_loss(name, x):
     if name.startswith("binary"):
         p = x if "probabilities" in name else 1.0 / (1.0 + ops.exp(-x))
         return -ops.sum(targets * ops.log(p) + (1.0 - targets) * ops.log(1.0 - p)) / 16.0
-    p = x / ops.sum(x, -1, keepdims=True) if "probabilities" in name else ops.exp(x) / ops.sum(ops.exp(x), -1, keepdims=True)
-    return -ops.sum(targets * ops.log(p)) / 4.0
+    if name == "focal, binary":
+        p = 1.0 / (1.0 + ops.exp(-x))
+        p = targets * p + (1.0 - targets) * (1.0 - p)
+        return -ops.sum(ops.power(1.0 - p, 1.5) * ops.log(p)) / 16.0
+    p = x if "probabilities" in name else ops.exp(x) / ops.sum(ops.exp(x), -1, keepdims=True)
+    if name.startswith("divergence"):
+        return ops.sum(tensor(TEACHER) * (tensor(np.log(TEACHER)) - ops.log(p))) / 4.0
+    if name.startswith("generalized"):
+        return ops.sum(targets * (1.0 - ops.sqrt(p)) / 0.5) / 4.0
+    p = p / ops.sum(p, -1, keepdims=True)
+    factor = ops.power(1.0 - p, 1.5) if name.startswith("focal") else 1.0
+    return -ops.sum(targets * factor * ops.log(p)) / 4.0
 
 
 @pytest.mark.parametrize("gap", [20.0, 60.0, 87.2])
@@ -173,6 +192,11 @@ FUNCTIONS = {
     "categorical_crossentropy": (TARGETS, {"from_logits": True}),
     "sparse_categorical_crossentropy": (LABELS.astype("int32"), {"from_logits": True}),
     "binary_crossentropy": (TARGETS, {"from_logits": True}),
+    "categorical_focal_crossentropy": (TARGETS, {"from_logits": True}),
+    "sparse_categorical_focal_crossentropy": (LABELS.astype("int32"), {"from_logits": True, "alpha": [0.5, 1.0, 1.0, 1.0]}),
+    "binary_focal_crossentropy": (TARGETS, {"from_logits": True, "gamma": 0.5}),
+    "kl_divergence": (TARGETS, {"from_logits": True}),
+    "categorical_generalized_cross_entropy": (LABELS.astype("int32"), {"q": 0.5, "from_logits": True}),
     "distillation_loss": (TARGETS, {"targets": "probs"}),
 }
 

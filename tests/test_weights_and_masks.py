@@ -11,7 +11,7 @@ import keras_xent
 from keras_xent import reference
 from keras_xent.parity.bounds import error_in_bounds
 
-from .backends import MODES, array, tensor, value_and_gradient
+from .backends import DTYPES, MODES, array, rounded, tensor, value_and_gradient
 from .cases import one_hot, predictions
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none", None)
@@ -183,6 +183,14 @@ def test_one_prediction_and_a_weight_is_a_weighted_mean_of_one(rng):
         assert close(loss(np.array(1), tensor(y_pred, "float32"), 2.0), factor * losses_of(np.array(1), y_pred))
 
 
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if "16" not in dtype])
+def test_lists_of_numbers_keep_the_digits_of_the_dtype(dtype):
+    targets, logits, weights = [[0.1, 0.9], [0.3, 0.7]], [[0.2, 0.8], [-0.6, 0.4]], [0.1, 0.7]
+    value = keras_xent.CategoricalCrossentropy(from_logits=True, dtype=dtype, reduction="sum")(targets, logits, weights)
+    losses = reference.categorical_crossentropy(rounded(targets, dtype), rounded(logits, dtype), from_logits=True)
+    assert error_in_bounds(array(value), (rounded(weights, dtype) * losses).sum(), dtype, 2) <= 1
+
+
 def test_weights_that_add_up_to_nothing():
     loss = keras_xent.BinaryCrossentropy(reduction="mean_with_sample_weight")
     assert float(loss(np.ones((3, 1)), np.full((3, 1), 0.5), np.array([1.0, -2.0, 1.0]))) == 0.0
@@ -195,3 +203,34 @@ def test_nothing_left(loss):
     y_pred = tensor(np.full((2, 3), 0.5), "float32")
     assert float(loss(labels, y_pred, sample_weight=np.zeros(2))) == 0.0
     assert float(loss(labels[:0], y_pred[:0])) == 0.0
+
+
+@pytest.mark.parametrize("loss", [keras_xent.SparseCategoricalCrossentropy(True, reduction="sum"), None])
+def test_a_weight_of_zero_has_its_gradient_beside_a_removed_row(loss):
+    """A bad prediction is removed, and nothing else: neither from the loss nor from the gradient of other weights."""
+    y_true, y_pred = np.array([0, 1, 1]), np.array([[2.0, 0.5], [0.1, np.nan], [0.3, 0.2]])
+    expected = losses_of(y_true, y_pred)
+    if loss is None:  # each output has its weight
+        loss = keras_xent.BinaryCrossentropy(True, axis=(), reduction="sum")
+        y_true = one_hot(y_true, 2).astype("float32")
+        expected = reference.binary_crossentropy(y_true, y_pred, from_logits=True, axis=())
+    weights = np.zeros(y_true.shape)
+    value, gradient = value_and_gradient(
+        lambda weights: loss(y_true, tensor(y_pred, "float32"), sample_weight=weights), tensor(weights, "float32")
+    )
+    assert value == 0.0 and close(gradient, np.nan_to_num(expected))
+
+
+@pytest.mark.parametrize(("axis", "left"), [(-1, 0), (0, 1), ((1,), 0), ((0, 2), 1), ((), 0)])
+def test_weights_of_binary_losses_over_any_axes(rng, axis, left):
+    """They align with the first axis that is left; where one is 0 it removes what is under it."""
+    y_true, y_pred = rng.integers(0, 2, size=(2, 3, 4)).astype("float32"), predictions(rng, (2, 3, 4), None, True)
+    losses = reference.binary_crossentropy(y_true, y_pred, from_logits=True, axis=axis)
+    sample_weight = np.arange(float(len(losses)))
+    np.moveaxis(y_pred, left, 0)[0] = np.nan
+    loss = keras_xent.BinaryCrossentropy(True, axis=axis)
+    value, gradient = value_and_gradient(
+        lambda x: loss(y_true, x, sample_weight=tensor(sample_weight, "float32")), tensor(y_pred, "float32")
+    )
+    assert close(value, reference.reduce_losses(losses, sample_weight, None, "sum_over_batch_size"))
+    assert np.array_equal(gradient != 0, ~np.isnan(y_pred))
