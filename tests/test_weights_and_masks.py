@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_xent
-from keras_xent import reference
+from keras_xent import _backend, reference
 from keras_xent.parity.bounds import error_in_bounds
 
 from .backends import DTYPES, MODES, array, rounded, tensor, value_and_gradient
@@ -189,6 +189,16 @@ def test_lists_of_numbers_keep_the_digits_of_the_dtype(dtype):
     value = keras_xent.CategoricalCrossentropy(from_logits=True, dtype=dtype, reduction="sum")(targets, logits, weights)
     losses = reference.categorical_crossentropy(rounded(targets, dtype), rounded(logits, dtype), from_logits=True)
     assert error_in_bounds(array(value), (rounded(weights, dtype) * losses).sum(), dtype, 2) <= 1
+
+
+@pytest.mark.parametrize(("reduction", "share"), [("sum", 1.0), ("sum_over_batch_size", 0.25), ("mean_with_sample_weight", 0.25)])
+def test_replicas_share_the_mean(rng, monkeypatch, reduction, share):
+    """Their gradients are added up: each takes its part of a mean, and all of a sum."""
+    labels, y_pred = sequence(rng)
+    loss = keras_xent.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+    alone = array(loss(labels, tensor(y_pred, "float32"), WEIGHTS["(B, T)"]))
+    monkeypatch.setattr(_backend, "num_replicas", lambda: 4)
+    assert close(loss(labels, tensor(y_pred, "float32"), WEIGHTS["(B, T)"]), share * alone)
 
 
 def test_weights_that_add_up_to_nothing():

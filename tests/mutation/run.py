@@ -1,4 +1,4 @@
-"""Do the tests notice a wrong library? From the repository: `python tests/mutation/run.py`, about an hour on two cores.
+"""Do the tests notice a wrong library? From the repository: `python tests/mutation/run.py`, half an hour on two cores.
 
 mutmut (its options are in pyproject.toml) changes one thing at a time in the steps, the base and the losses, and runs the tests
 that reach it, on PyTorch, without those that compile. Prints how many of these mutants each file's tests killed, and what the
