@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from . import _backend, _checks
+from . import _checks
 
 
 def counted(labels, num_classes, ignore_class, invalid_labels):
@@ -36,12 +36,6 @@ class CheckedLabels:
     def settle(self, losses):
         """0 where labels do not count; where they are wrong a runtime error or, where there is none, NaN."""
         if self._wrong is not None:
-            # A product, so that the gradient of such an example is NaN as well.
-            right = ops.cast(ops.logical_not(self._wrong), losses.dtype)
-            losses = losses * (right / right)  # 0 / 0 where wrong: numeric checks object to a constant NaN
-            losses = _backend.fail_unless(
-                ops.logical_not(ops.any(self._wrong)),
-                losses,
-                *_checks.invalid_labels_message(self._labels, self._wrong, self._num_classes),
-            )
+            message, culprits = _checks.invalid_labels_message(self._labels, self._wrong, self._num_classes)
+            losses = _checks.fail_where_wrong(losses, ops.logical_not(self._wrong), message, culprits)
         return losses if self.counts is None else ops.where(self.counts, losses, 0.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 # JAX compiles every operation anew for every shape
-CASES = 8 if keras.backend.backend() == "jax" else 25
+CASES = 4 if keras.backend.backend() == "jax" else 20
 hypothesis.settings.register_profile("ci", max_examples=CASES, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("deep", max_examples=1000, deadline=None, database=None)
 

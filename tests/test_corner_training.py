@@ -46,10 +46,10 @@ def leading(data, rng, shape):
     return (*aligned, 1) if len(aligned) == len(shape) and data.draw(st.booleans()) else tuple(aligned)
 
 
+@pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
-def test_any_combination(data):
-    """Of loss, options, axis, weights, mask and reduction: value and gradient equal the definition's."""
-    name = data.draw(st.sampled_from(NAMES))
+def test_any_combination(name, data):
+    """Of options, axis, weights, mask and reduction: value and gradient equal the definition's."""
     shape, rng = data.draw(st.sampled_from(SHAPES)), np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     binary, axes = "binary" in name, range(-len(shape), len(shape))
     axis = data.draw(st.sampled_from([*axes, (), None, tuple(range(len(shape) - 1))] if binary else axes))
@@ -91,11 +91,23 @@ def test_any_combination(data):
 
 def test_unknown_shapes():
     """Of batch, sequence and classes: `tf.function` with a signature, `jax.export`, `torch.compile(dynamic=True)`."""
-    names = ["sparse_categorical_focal_crossentropy"] if BACKEND == "torch" else NAMES  # each takes seconds to compile
-    losses = {name: LOSS_CLASSES[name](from_logits=True, reduction="none") for name in names}
+    kinds = [(name, from_logits) for name in NAMES for from_logits in (True, False)]
+    if BACKEND == "torch":  # each takes seconds to compile
+        kinds = [
+            ("sparse_categorical_focal_crossentropy", True),
+            ("binary_crossentropy", True),
+            ("categorical_crossentropy", False),
+        ]
+    losses = {kind: LOSS_CLASSES[kind[0]](from_logits=kind[1], reduction="none") for kind in kinds}
 
     def per_loss(labels, targets, weights, x):
-        return ops.stack([loss(labels if name in CLASS_IDS else targets, x, weights) for name, loss in losses.items()])
+        probs = ops.softmax(x)
+        return ops.stack(
+            [
+                loss(labels if name in CLASS_IDS else targets, x if from_logits else probs, weights)
+                for (name, from_logits), loss in losses.items()
+            ]
+        )
 
     program = dynamic(per_loss)
     # PyTorch compiles sizes 0 and 1 anew, JAX exports for sizes from 1 alone
@@ -105,13 +117,15 @@ def test_unknown_shapes():
         targets = np.eye(shape[-1])[labels]
         known = tensor(labels, "int32"), tensor(targets, "float32"), tensor(weights, "float32")
         values, gradient = value_and_gradient(lambda x, y=known: program(*y, x), tensor(y_pred, "float32"))
-        total = 0.0
-        for name, value in zip(names, values, strict=True):
-            y_true = labels if name in CLASS_IDS else targets
-            right, pull = definition(name, y_true, y_pred, from_logits=True, **needed(name))
+        probs, pull_of_logits, pull_of_probs = softmax(y_pred), 0.0, 0.0
+        for (name, from_logits), value in zip(kinds, values, strict=True):
+            y_true, given = labels if name in CLASS_IDS else targets, y_pred if from_logits else probs
+            right, pull = definition(name, y_true, given, from_logits=from_logits, **needed(name))
             assert error_in_bounds(value, right * weights[:, None], "float32", 60, 10, 1.0) <= 1, name
-            total += pull * weights[:, None, None]
-        assert error_in_bounds(gradient, total, "float32", 480, 10, 1.0) <= 1
+            pull = pull * weights[:, None, None]
+            pull_of_logits, pull_of_probs = pull_of_logits + pull * from_logits, pull_of_probs + pull * (not from_logits)
+        through_softmax = probs * (pull_of_probs - (probs * pull_of_probs).sum(-1, keepdims=True))
+        assert error_in_bounds(gradient, pull_of_logits + through_softmax, "float32", 480, 10, 1.0) <= 1
 
 
 def dynamic(function):
@@ -239,3 +253,21 @@ def test_class_weight_in_fit(name):
     reported, moved = one_step(model, x, y, class_weight=class_weight)
     assert error_in_bounds(reported["loss"], right, "float32", 40, 10, 1.0) <= 1
     assert error_in_bounds(moved[name], pull, "float32", 40, 10, 1.0) <= 1
+
+
+@pytest.mark.parametrize("shape", [(BATCH, 1), (BATCH, TIME)])
+@pytest.mark.parametrize("name", CLASS_IDS)
+def test_class_weight_in_fit_on_more_axes(name, shape):
+    """`fit` takes ids of shape (B, 1) for ids, and the last axis of any other array for classes: a weight for each sequence."""
+    keras.utils.set_random_seed(0)
+    generator = np.random.default_rng(3)
+    x, labels = generator.normal(size=(*shape, 3)).astype("float32"), generator.integers(0, CLASSES, shape)
+    model = keras.Sequential([keras.Input((shape[1], 3)), keras.layers.Dense(CLASSES, name=name)])
+    model.compile("sgd", loss=loss_of(name))
+    logits = x.astype("float64") @ np.float64(model.layers[0].get_weights()[0])
+    class_weight = {0: 0.5, 1: 2.0, 2: 0.0, 3: 1.0, 4: 3.0}
+    weights = np.vectorize(lambda index: class_weight.get(index, 1.0))(labels[:, 0] if shape[1] == 1 else labels.argmax(-1))
+    right, pull = right_loss_and_pull(name, labels, logits, weights)
+    reported, moved = one_step(model, x, labels, class_weight=class_weight)
+    assert error_in_bounds(reported["loss"], right, "float32", 120, 10, 1.0) <= 1
+    assert error_in_bounds(moved[name], pull, "float32", 120, 10, 1.0) <= 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_xent import reference
+from keras_xent import DOMAIN, domain, reference
 from keras_xent.parity.bounds import EPSILON, error_in_bounds
 
 from .backends import BACKEND, MODES, array, rounded, tensor, value_and_gradient
@@ -52,7 +52,7 @@ def needed(name):
 
 
 def taken(items, mode):
-    """All of them in one mode of each backend; the last one where every call of a loss takes long to compile."""
+    """All of them in one mode of each backend; the last one elsewhere, as every call of a loss takes long to compile."""
     return items if mode == ("compiled" if BACKEND == "jax" else "eager") else items[-1:]
 
 
@@ -83,9 +83,10 @@ PROBS = [
     [1.0, 1.0, 1.0],
     [1e-3, 0.7, 0.299],
     [1.0 - 2.0**-24, 2.0**-24, 0.0],
+    [1.5, 0.25, 0.0],
 ]
-SPOILED = [[np.nan, np.inf, -np.inf], [0.2, np.nan, 0.8], [np.inf, 0.0, 0.0]] * 2
-REMOVED = SPOILED  # three by weight, three by mask or by label
+SCORES = [*PROBS, [3e38, 3e38, 0.0], [3e38, 1e30, 3e38]]  # where they are renormalised
+SPOILED = [[np.nan, np.inf, -np.inf], [0.2, np.nan, 0.8], [np.inf, 0.0, 0.0]]
 TINY = 2.0**-126  # the least normal number of float32
 
 
@@ -94,14 +95,17 @@ TINY = 2.0**-126  # the least normal number of float32
 @EVERY_LOSS
 def test_extreme_and_removed_predictions(name, from_logits, mode):
     """Value and gradient row by row, each class being the target in turn; rows that a weight, a mask or a label removes are 0."""
-    rows = np.repeat(LOGITS if from_logits else PROBS, 3, axis=0)
-    labels, removed = np.arange(len(rows) + len(REMOVED)) % 3, np.arange(len(REMOVED)) + len(rows)
-    y_pred = rounded([*rows, *REMOVED], "float32")
+    from_scores = DOMAIN[LOSS_CLASSES[name].__name__].probs is domain.SCORES
+    rows = np.repeat(LOGITS if from_logits else SCORES if from_scores else PROBS, 3, axis=0)
+    labels, removed = np.arange(len(rows) + 9) % 3, np.arange(9) + len(rows)
+    by_weight, by_mask, by_label = removed.reshape(3, 3)
+    y_pred = rounded([*rows, *SPOILED * 3], "float32")
     y_true = targets_of(name, labels, 3)
-    y_true[removed] = np.reshape([-5, 99, 3, 7, 7, 7] if name in CLASS_IDS else SPOILED, (-1, *y_true.shape[1:]))
+    y_true[removed] = np.reshape([-5, 99, 3, -5, 99, 3, 7, -1, 7] if name in CLASS_IDS else SPOILED * 3, (9, *y_true.shape[1:]))
     weights, mask = np.ones(len(labels)), np.ones(len(labels), bool)
-    weights[removed[:3]] = 0.0
-    mask[removed[3:] if name not in CLASS_IDS else removed[2:4]] = False
+    weights[by_weight], mask[by_mask] = 0.0, False
+    if name not in CLASS_IDS:
+        weights[by_label], mask[by_label] = 0.0, False
 
     common = {"from_logits": from_logits} | ({"axis": ()} if "binary" in name else {})
     variants = [{**common, **each} for each in OPTIONS[name]]
@@ -141,9 +145,9 @@ def same(actual, right, row, from_logits):
         right_loss = np.where(np.isinf(loss), loss, right_loss)  # where the difference of two logits overflows, so may the loss
     span = min(np.ptp(row[np.isfinite(row)]), 200.0) if from_logits else 90.0  # the logarithm of the least probability
     absolute = TINY / (16 * EPSILON["float32"])  # what is less than the least normal number may become 0
-    floor = max(np.abs(right_gradient).max(), absolute)
+    floor = max(np.nanmax(np.abs(right_gradient), initial=0.0), absolute)
     return (
-        error_in_bounds(loss, right_loss, "float32", 3, span, absolute if from_logits else 1.0) <= 1
+        error_in_bounds(loss, right_loss, "float32", 3, span, absolute if from_logits else 1e-20) <= 1
         and error_in_bounds(gradient, right_gradient, "float32", 3, span, floor) <= 1
     )
 
@@ -179,28 +183,33 @@ def test_nothing_and_little(rng, name, mode):
     if name in CLASS_IDS:
         ignoring = loss_of(name, from_logits=True, reduction="sum_over_batch_size", ignore_class=range(3))
         parts.insert(1, lambda x: ignoring(given, x))
-    parts = taken(parts, mode)
     x = tensor([y_pred] * len(parts), "float32")
     values, gradients = value_and_gradient(lambda x: ops.stack([part(x[i]) for i, part in enumerate(parts)]), x, mode)
-    if len(parts) > 1:
-        right, right_gradient = definition(name, one, y_pred[:1, :2], from_logits=True, **needed(name))
-        span = np.ptp(y_pred[0, :2])
-        assert error_in_bounds(values[0], right[0], "float32", 2, span, 1.0) <= 1
-        assert error_in_bounds(gradients[0, :1, :2], right_gradient, "float32", 2, span, 1.0) <= 1
-        values, gradients[0, :1, :2] = values[1:], 0.0
+    right, right_gradient = definition(name, one, y_pred[:1, :2], from_logits=True, **needed(name))
+    span = np.ptp(y_pred[0, :2])
+    assert error_in_bounds(values[0], right[0], "float32", 2, span, 1.0) <= 1
+    assert error_in_bounds(gradients[0, :1, :2], right_gradient, "float32", 2, span, 1.0) <= 1
+    values, gradients[0, :1, :2] = values[1:], 0.0
     assert not values.any() and not gradients.any()
 
 
+@EVERY_MODE
 @EVERY_LOSS
-def test_one_class(name):
+def test_one_class(name, mode):
     """Refused where classes are told apart; one output is none that is, and a divergence of one class is a number."""
-    y_true, loss = targets_of(name, np.zeros(2, int), 1), loss_of(name)
+    y_true, y_pred = targets_of(name, np.zeros(2, int), 1), tensor([[0.25], [0.5]], "float32")
+    given = tensor(y_true)
     if "binary" in name or name == "kl_divergence":
-        y_pred = tensor([[0.25], [0.5]], "float32")
-        assert error_in_bounds(array(loss(y_true, y_pred)), definition(name, y_true, array(y_pred))[0], "float32", floor=1.0) <= 1
+        losses = [loss_of(name, from_logits=from_logits) for from_logits in (False, True)]
+        values, gradient = value_and_gradient(lambda x: ops.stack([loss(given, x) for loss in losses]), y_pred, mode)
+        rights = [definition(name, y_true, array(y_pred), from_logits=from_logits) for from_logits in (False, True)]
+        assert error_in_bounds(values, [right for right, _ in rights], "float32", floor=1.0) <= 1
+        assert error_in_bounds(gradient, sum(pull for _, pull in rights), "float32", floor=1.0) <= 1
     else:
-        with pytest.raises(ValueError, match="expected num_classes > 1"):
-            loss(y_true, np.ones((2, 1)))
+        loss = loss_of(name)
+        with pytest.raises(Exception, match="expected num_classes > 1") as caught:
+            value_and_gradient(lambda x: loss(given, x), y_pred, mode)
+        assert mode != "eager" or isinstance(caught.value, ValueError)
 
 
 @EVERY_MODE
@@ -208,7 +217,9 @@ def test_one_class(name):
 def test_labels_of_every_dtype_and_shape(rng, name, mode):
     """Labels that a compiled program meets when it runs."""
     labels, y_pred = rng.integers(0, 5, (2, 3)), predictions(rng, (2, 3, 5), -1, True)
-    loss, dtypes = loss_of(name, from_logits=True), taken(("int8", "float32", "int32", "uint8"), mode)
+    loss, dtypes = loss_of(name, from_logits=True), ("int8", "float32", "int32", "int64", "uint8")
+    if BACKEND == "jax":
+        dtypes = tuple(dtype for dtype in dtypes if dtype != "int64")  # which it does not have by default
 
     def compute(x):
         zero = ops.cast(ops.sum(x) * 0.0, "int32")  # but the compiler does not know it
@@ -234,16 +245,43 @@ def test_targets_that_are_no_array_of_numbers(name, labels):
 
 
 if BACKEND == "tensorflow":
+    import tensorflow as tf
 
+    @pytest.mark.parametrize("mode", ["eager", "compiled"])
     @EVERY_LOSS
-    def test_ragged_tensors(name):
-        import tensorflow as tf
+    def test_tensors_that_are_no_array_of_numbers(name, mode):
+        loss, probs = loss_of(name), tf.fill((2, 3), 1 / 3)
+        call = loss if mode == "eager" else tf.function(loss)
+        ragged, strings = tf.ragged.constant([[0.1, 0.9], [0.4, 0.3, 0.3]]), tf.constant(["cat", "dog"])
+        for wrong, message in ((ragged, "Ragged.* neither ragged nor sparse"), (strings, "real numbers.* string")):
+            with pytest.raises(TypeError, match=f"`y_pred`.*{message}"):
+                call(tf.zeros((2, 3)), wrong)
+            with pytest.raises(TypeError, match=f"`y_true`.*{message}"):
+                call(wrong, probs)
 
-        ragged = tf.ragged.constant([[0.1, 0.9], [0.4, 0.3, 0.3]])
-        with pytest.raises(TypeError, match=r"`y_pred`.* ragged"):
-            loss_of(name)(np.zeros((2, 3)), ragged)
-        with pytest.raises(TypeError, match=r"`y_true`.* ragged"):
-            loss_of(name)(ragged, np.full((2, 3), 1 / 3))
+    def signature(name):
+        """Any number of rows and classes."""
+        rows = tf.TensorSpec((None, None))
+        return [tf.TensorSpec((None,), "int32") if name in CLASS_IDS else rows, rows]
+
+    @pytest.mark.parametrize("jit_compile", [False, True])
+    @pytest.mark.parametrize("name", [name for name in NAMES if "categorical" in name])
+    def test_one_class_that_only_the_running_program_sees(name, jit_compile):
+        call = tf.function(loss_of(name), input_signature=signature(name), jit_compile=jit_compile)
+        several, one = (targets_of(name, np.zeros(2, "int32"), num_classes) for num_classes in (2, 1))
+        assert np.isfinite(call(several, [[0.4, 0.6], [0.2, 0.8]])).all()
+        if jit_compile:  # XLA has no runtime errors
+            assert np.isnan(call(one, [[0.4], [0.2]])).all()
+        else:
+            with pytest.raises(tf.errors.InvalidArgumentError, match="expected num_classes > 1"):
+                call(one, [[0.4], [0.2]])
+
+    @pytest.mark.parametrize("name", [name for name in NAMES if any("alpha" in each for each in OPTIONS[name])])
+    def test_one_number_per_class_needs_to_know_the_classes(name):
+        for option in ("alpha", "pos_weight" if "binary" in name else "class_weight"):
+            loss = loss_of(name, **{option: [0.1, 0.9]})
+            with pytest.raises(ValueError, match=f"`{option}` needs to know the size of axis 1 of `y_pred`"):
+                tf.function(loss, input_signature=signature(name)).get_concrete_function()
 
 
 @EVERY_MODE
@@ -263,7 +301,7 @@ def test_large_vocabularies_in_half_precision(rng, num_classes, dtype, mode):
     for name, value, gradient in zip(names, values, gradients, strict=True):
         right, right_gradient = definition(name, targets_of(name, labels, num_classes), y_pred, from_logits=True, **needed(name))
         assert error_in_bounds(value, right, "float32", num_classes, 30, 1.0) <= 1, name
-        floor = max(np.abs(right_gradient).max(), 2.0**-14)  # below it float16 has fewer digits
+        floor = 2.0**-14 if dtype == "float16" else TINY  # below it there are fewer digits
         assert error_in_bounds(gradient, right_gradient, dtype, num_classes, 30, floor) <= 1, name
 
 

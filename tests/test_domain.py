@@ -29,6 +29,8 @@ def draw(rng, values, shape):
         numbers = rng.choice([0.1, 3.0, 300.0], size=(shape[0], 1)) * rng.normal(size=shape)
     elif values.total is None:
         numbers = rng.uniform(values.low, min(values.high, 4.0), size=shape)
+        if values is SCORES:
+            numbers[-2:] *= [[1e-30], [8e37]]  # the second row's sum overflows
     else:
         numbers = softmax(3.0 * rng.normal(size=shape))
     ends = [end for end, is_open in ((values.low, False), (values.high, values.open_high)) if not is_open]
@@ -47,8 +49,9 @@ def cases(rng, name):
         y_pred = draw(rng, domain.y_pred(from_logits), shape)
         if isinstance(domain.y_true, dict):
             for targets, values in domain.y_true.items():
-                y_true = draw(rng, values, shape)
-                yield y_true, y_pred, {"from_logits": from_logits, "targets": targets, "divergence": "crossentropy"}
+                for divergence in ("crossentropy", "kl"):
+                    options = {"from_logits": from_logits, "targets": targets, "divergence": divergence}
+                    yield draw(rng, values, shape), y_pred, options
         else:
             options = {"from_logits": from_logits} | ({"axis": ()} if name.startswith("Binary") else {})
             yield draw(rng, domain.y_true, shape), y_pred, options

@@ -214,9 +214,16 @@ def test_every_power_of_the_focal_factor(rng, from_logits, gamma):
         ("binary_focal_crossentropy", np.float32(one_hot(labels, 5))),
     ):
         options = {"gamma": gamma, "from_logits": from_logits}
-        losses = getattr(keras_xent, name)(y_true, tensor(y_pred, "float32"), **options)
-        expected = getattr(reference, name)(y_true, y_pred, dtype="float32", **options)
-        assert error_in_bounds(array(losses), expected, "float32", 5, 10 * gamma, floor=1.0) <= 1, name
+        losses, gradient = value_and_gradient(
+            lambda x, name=name, y_true=y_true, options=options: getattr(keras_xent, name)(y_true, x, **options),
+            tensor(y_pred, "float32"),
+        )
+        right = getattr(reference, name)(y_true, y_pred, dtype="float32", **options)
+        pull = getattr(reference, f"{name}_gradient")(y_true, y_pred, dtype="float32", **options)
+        # from probabilities, 1 - p near 0 is exact only to ε
+        floor, steepest = (0.0, 0.0) if from_logits else (1.0, np.abs(pull).max())
+        assert error_in_bounds(losses, right, "float32", 5, 10 * gamma, floor) <= 1, name
+        assert error_in_bounds(gradient, pull, "float32", 5, 10 * gamma + 20, steepest) <= 1, name
 
 
 @pytest.mark.parametrize("from_logits", [True, False])

@@ -103,6 +103,23 @@ def test_batch_weights_weigh_the_batch_even_if_there_are_as_many_steps(rng):
     assert close(loss(labels, tensor(y_pred, "float32"), weights), losses_of(labels, y_pred) * weights[:, None])
 
 
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "eager"])
+def test_weights_of_every_shape_in_compiled_code(rng, mode):
+    """With as many steps as there are sequences, where only the shape says which of them are weighed."""
+    labels, y_pred = rng.integers(0, CLASSES, size=(3, 3)), predictions(rng, (3, 3, CLASSES), -1, True)
+    loss = keras_xent.SparseCategoricalCrossentropy(from_logits=True)
+    weights = [rng.uniform(size=shape) for shape in ((), (3,), (3, 1), (1, 3), (3, 3), (3, 3, 1))]
+    given, labels_given = [tensor(each, "float32") for each in weights], tensor(labels)
+    values, _ = value_and_gradient(
+        lambda x: keras.ops.stack([loss(labels_given, x, each) for each in given]), tensor(y_pred, "float32"), mode
+    )
+    assert close(values, [reference.reduce_losses(losses_of(labels, y_pred), each) for each in weights])
+    for shape in ((2,), (3, 3, 3), (1, 1, 1, 2)):
+        wrong = tensor(np.ones(shape), "float32")
+        with pytest.raises(Exception, match="must align with the leading axes"):
+            value_and_gradient(lambda x, wrong=wrong: loss(labels_given, x, wrong), tensor(y_pred, "float32"), mode)
+
+
 @pytest.mark.parametrize("shape", [(4,), (2,), (3, 5), (3, 4, 2), (3, 4, 5), (4, 3)])
 def test_weights_that_fit_no_leading_axes(rng, shape):
     labels, y_pred = sequence(rng)

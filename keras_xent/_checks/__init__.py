@@ -19,6 +19,7 @@ from .arguments import (
     optional_epsilon,
     pos_weight,
 )
+from .at_run_time import fail_where_wrong, several_classes_when_run
 from .labels import (
     exact_ids,
     invalid_labels,
@@ -26,12 +27,11 @@ from .labels import (
     valid_labels,
 )
 from .shapes import (
-    alpha_fits,
     class_weights_per_class,
     drop_singleton_axis,
     leading_axes,
     one_label_per_row,
-    one_per_output,
+    one_per_class,
     resolve_axis,
     resolve_mean_axis,
     same_shape,
@@ -48,7 +48,6 @@ from .tensors import (
 __all__ = [
     "HALF_PRECISION",
     "alpha",
-    "alpha_fits",
     "alpha_of_yes",
     "choice",
     "class_axis",
@@ -58,6 +57,7 @@ __all__ = [
     "drop_singleton_axis",
     "exact_ids",
     "exponent_q",
+    "fail_where_wrong",
     "flag",
     "float_dtype",
     "float_tensor",
@@ -69,13 +69,14 @@ __all__ = [
     "number",
     "number_array",
     "one_label_per_row",
-    "one_per_output",
+    "one_per_class",
     "optional_epsilon",
     "pos_weight",
     "resolve_axis",
     "resolve_mean_axis",
     "same_shape",
     "several_classes",
+    "several_classes_when_run",
     "shapes_agree",
     "valid_labels",
 ]

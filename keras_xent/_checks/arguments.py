@@ -95,13 +95,13 @@ def class_weight(value):
     if value is None:
         return None
     named = [[key, value[key]] for key in value] if hasattr(value, "items") else value
-    if np.size(named) == 0:
-        raise ValueError("`class_weight` is empty; name at least one class, or pass None.")
-    array = np.asarray(named) if kind_of(named) in "fiu" else np.asarray("not numbers")
-    if array.dtype.kind not in "fiu":
+    if kind_of(named) not in "fiu":
         raise TypeError(
             f"`class_weight` must map class ids to numbers or hold one number per class. Received: class_weight={value!r}."
         )
+    array = np.asarray(named)
+    if array.size == 0:
+        raise ValueError("`class_weight` is empty; name at least one class, or pass None.")
     pairs = array.ndim == 2 and array.shape[1] == 2 and not (array[:, 0] % 1).any() and (array[:, 0] >= 0).all()
     if not (pairs or (array.ndim == 1 and array.size)):
         raise ValueError(
@@ -133,7 +133,7 @@ def alpha_of_yes(value):
 
 def _one_or_several(name, value, each, high=math.inf):
     """A number from 0, or a list of such numbers."""
-    if np.ndim(value) == 0:
+    if not isinstance(value, (list, tuple)) and np.ndim(value) == 0:
         return number(name, value, 0.0, high)
     if kind_of(value) not in "biuf" or np.ndim(value) != 1 or not np.size(value):
         raise ValueError(f"`{name}` must be a number, or a vector with one number per {each}. Received: {name}={value!r}.")

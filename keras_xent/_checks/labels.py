@@ -69,7 +69,8 @@ def _invalid_label_message(label, where, num_classes):
     if label != label or label % 1:
         return (
             f"`y_true` holds {label} at position {position}, which is not a class id; expected whole numbers from 0 to "
-            f"{num_classes - 1}. Probabilities and other soft targets go to `CategoricalCrossentropy`."
+            f"{num_classes - 1}. "
+            "Probabilities and other soft targets go to `CategoricalCrossentropy` or `CategoricalFocalCrossentropy`."
         )
     label = int(label)
     return (

@@ -73,7 +73,7 @@ def one_label_per_row(labels, y_pred, axis):
             "`y_true` and `y_pred` must have the same shape up until the last dimension (without the class axis, "
             f"{axis}): expected one class id per position, y_true.shape={wanted} or an additional axis of size 1. Received: "
             f"y_true.shape={tuple(labels.shape)}, y_pred.shape={tuple(y_pred.shape)}. One-hot or soft targets go to "
-            "`CategoricalCrossentropy`."
+            "`CategoricalCrossentropy` or `CategoricalFocalCrossentropy`."
         )
     return labels
 
@@ -86,51 +86,52 @@ def leading_axes(name, array, losses_shape):
         raise ValueError(
             f"`{name}` must align with the leading axes of the per-example losses: each of its axes equals theirs or is 1, "
             f"trailing axes may be left out. Received: {name} of shape {shape} for losses of shape {tuple(losses_shape)}. "
-            "To weigh positions along a later axis, give it axes of size 1 in front, as in `weights[None, :]`."
+            f"One number per position of a later axis needs axes of size 1 in front, as in `{name}[None, :]`."
         )
     if len(shape) > rank:
         return ops.squeeze(array, axis=tuple(range(rank, len(shape))))
     return ops.expand_dims(array, axis=tuple(range(len(shape), rank))) if shape and len(shape) < rank else array
 
 
-def class_weights_per_class(weights, num_classes):
+def one_per_class(name, values, y_pred, axis, each="class"):
+    """A list with as many numbers as there are classes (or outputs) along `axis`."""
+    axis = resolve_axis(axis, y_pred)
+    size = known_size(name, y_pred, axis)
+    if len(values) != size:
+        raise ValueError(
+            f"`{name}` holds {len(values)} numbers, but y_pred.shape={tuple(y_pred.shape)} has size {size} along axis {axis}. "
+            f"Pass one number per {each}{MAPPING if name == 'class_weight' else ', or a single one for all'}."
+        )
+
+
+MAPPING = ", or a mapping from class id to weight, in which classes left out weigh 1"
+
+
+def known_size(name, y_pred, axis):
+    """The static size of an axis that an argument has one number for."""
+    if y_pred.shape[axis] is None:
+        raise ValueError(
+            f"`{name}` needs to know the size of axis {axis} of `y_pred`, which is not static: "
+            f"y_pred.shape={tuple(y_pred.shape)}. Set it, for example with `keras.ops.reshape`."
+        )
+    return y_pred.shape[axis]
+
+
+def class_weights_per_class(weights, y_pred, axis):
     """One weight per class, as a NumPy vector, out of what `class_weight` made."""
-    if num_classes is None:
-        raise ValueError("`class_weight` needs to know the number of classes, but the class axis of `y_pred` has no static size.")
-    if isinstance(weights[0], list):
-        beyond = [class_id for class_id, _ in weights if class_id >= num_classes]
-        if beyond:
-            raise ValueError(
-                f"`class_weight` names class {beyond[0]}, but `y_pred` has {num_classes} classes (0 to {num_classes - 1})."
-            )
-        vector = np.ones(num_classes)
-        for class_id, weight in weights:
-            vector[class_id] = weight
-        return vector
-    if len(weights) != num_classes:
+    if not isinstance(weights[0], list):
+        one_per_class("class_weight", weights, y_pred, axis)
+        return np.asarray(weights)
+    num_classes = known_size("class_weight", y_pred, axis)
+    beyond = [class_id for class_id, _ in weights if class_id >= num_classes]
+    if beyond:
         raise ValueError(
-            f"`class_weight` holds {len(weights)} weights, but `y_pred` has {num_classes} classes. Pass one weight per class, or "
-            "a mapping from class id to weight, in which classes left out weigh 1."
+            f"`class_weight` names class {beyond[0]}, but `y_pred` has {num_classes} classes (0 to {num_classes - 1})."
         )
-    return np.asarray(weights)
-
-
-def one_per_output(name, values, y_pred):
-    """A single number, or as many as there are outputs."""
-    if isinstance(values, list) and y_pred.shape[-1] not in (None, len(values)):
-        raise ValueError(
-            f"`{name}` holds {len(values)} numbers, but the last axis of y_pred.shape={tuple(y_pred.shape)} has "
-            f"{y_pred.shape[-1]} outputs. Pass a single number or one per output."
-        )
-
-
-def alpha_fits(alpha, y_pred, axis):
-    """A single number, or as many as there are classes."""
-    if isinstance(alpha, list) and y_pred.shape[axis] not in (None, len(alpha)):
-        raise ValueError(
-            f"`alpha` holds {len(alpha)} numbers, but `y_pred` has {y_pred.shape[axis]} classes along axis {axis}. Pass a single "
-            "number or one per class."
-        )
+    vector = np.ones(num_classes)
+    for class_id, weight in weights:
+        vector[class_id] = weight
+    return vector
 
 
 def shapes_agree(one, other):

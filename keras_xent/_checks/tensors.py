@@ -63,8 +63,10 @@ def number_array(name, values):
 
 
 def _no_numbers(name, values):
+    dtype = getattr(values, "dtype", "something else")
+    held = getattr(dtype, "name", dtype)
     return TypeError(
-        f"`{name}` must hold real numbers. Received: a {type(values).__name__} of something else. Turn class names into "
+        f"`{name}` must hold real numbers. Received: a {type(values).__name__} of {held}. Turn class names into "
         "integer ids first, for example with `keras.layers.StringLookup`, and make ragged rows equally long."
     )
 

@@ -6,11 +6,12 @@ from typing import Any
 from keras import ops
 
 from .. import _checks, _labels, steps
-from .._base import StepwiseLoss, blank, evaluate, finite_rows, register
+from .._base import blank, evaluate, finite_rows, register
 from .._recipe import Step, run
 from ..domain import DOMAIN
 from ..losses import categorical, sparse
 from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities
+from ..losses._kinds import OverClasses
 from .divergences import DIVERGENCES
 from .packing import check_packed, check_precision, unpack_targets
 from .teachers import TEACHERS
@@ -202,7 +203,7 @@ def distillation_loss(
 
 
 @register
-class DistillationLoss(StepwiseLoss):
+class DistillationLoss(OverClasses):
     """`distillation_loss`, weighed and reduced: a loss for `compile` and for hand-written loops.
 
     loss = Σ_i v_i loss_i / N in nats, with v the sample weights; N is the number of losses that are neither masked nor
@@ -272,9 +273,6 @@ class DistillationLoss(StepwiseLoss):
         y_true = self._floats("y_true", y_true)
         split_targets(y_true, y_pred, _checks.resolve_axis(self.axis, y_pred), self.labels)
         return y_true, y_pred
-
-    def _reduced_axes(self, y_pred):
-        return (_checks.resolve_axis(self.axis, y_pred),)
 
     def _counted(self, y_true, y_pred):
         if self.ignore_class is None:

@@ -11,8 +11,15 @@ from .._recipe import Step
 def common_options(from_logits, label_smoothing, axis, epsilon, saturated_gradient):
     """The checked options that most losses have."""
     return {
-        "from_logits": _checks.flag("from_logits", from_logits),
         "label_smoothing": _checks.number("label_smoothing", label_smoothing, 0.0, 1.0),
+        **prediction_options(from_logits, axis, epsilon, saturated_gradient),
+    }
+
+
+def prediction_options(from_logits, axis, epsilon, saturated_gradient):
+    """The checked options that say what the predictions are, and what happens at the clip."""
+    return {
+        "from_logits": _checks.flag("from_logits", from_logits),
         "axis": axis,
         "epsilon": _checks.optional_epsilon(epsilon),
         "saturated_gradient": _checks.choice("saturated_gradient", saturated_gradient, ("flow", "zero")),
@@ -46,20 +53,23 @@ def common_quantities(y_pred, options, axis, dtype):
 
 
 def along_classes(vector, y_pred, axis, dtype):
-    """A NumPy vector with one number per class, shaped to broadcast along the class axis."""
+    """One number per class, shaped to broadcast along the class axis."""
     return steps.along_axis(ops.convert_to_tensor(vector, dtype=dtype), y_pred, axis)
 
 
 def class_quantities(y_pred, options, axis, dtype):
     """Those of a loss over classes: also its options, those that are given per class as tensors along the class axis."""
-    quantities, num_classes = options | common_quantities(y_pred, options, axis, dtype), y_pred.shape[axis]
+    quantities = options | common_quantities(y_pred, options, axis, dtype)
     if options.get("class_weight") is not None:
-        weights = _checks.class_weights_per_class(options["class_weight"], num_classes)
+        weights = _checks.class_weights_per_class(options["class_weight"], y_pred, axis)
         quantities["class_weight"] = along_classes(weights, y_pred, axis, dtype)
     if "alpha" in options:
-        _checks.alpha_fits(options["alpha"], y_pred, axis)
-        alpha = ops.convert_to_tensor(options["alpha"], dtype=dtype)
-        quantities["alpha"] = steps.along_axis(alpha, y_pred, axis) if len(alpha.shape) else alpha
+        alpha = options["alpha"]
+        if isinstance(alpha, list):
+            _checks.one_per_class("alpha", alpha, y_pred, axis)
+            quantities["alpha"] = along_classes(alpha, y_pred, axis, dtype)
+        else:
+            quantities["alpha"] = ops.convert_to_tensor(alpha, dtype=dtype)
     return quantities
 
 

@@ -10,7 +10,7 @@ from .._base import StepwiseLoss, blank, evaluate, finite_rows
 from .._recipe import run
 from ._common import class_quantities, common_quantities
 
-NO_IDS = " Integer labels go to `SparseCategoricalCrossentropy`."
+NO_IDS = " Integer labels go to `SparseCategoricalCrossentropy` or `SparseCategoricalFocalCrossentropy`."
 
 
 def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None, allow_one_class=False):
@@ -22,7 +22,8 @@ def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None,
         _checks.several_classes(y_pred, axis)
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["targets"] = targets
-    return run(recipe(options), quantities, listener)
+    losses = run(recipe(options), quantities, listener)
+    return losses if allow_one_class else _checks.several_classes_when_run(losses, y_pred, axis)
 
 
 def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
@@ -35,7 +36,7 @@ def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
         y_pred = blank(y_pred, labels.counts, (axis,))
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["labels"] = labels.ids
-    return labels.settle(run(recipe(options), quantities, listener))
+    return _checks.several_classes_when_run(labels.settle(run(recipe(options), quantities, listener)), y_pred, axis)
 
 
 def evaluate_class_ids(per_example, y_true, y_pred, options):
@@ -59,8 +60,9 @@ def against_answers(recipe, y_true, y_pred, options, dtype, listener=None):
     quantities["targets"] = targets
     for name in ("pos_weight", "alpha"):
         if name in options:
-            _checks.one_per_output(name, options[name], y_pred)
             value = 1.0 if options[name] is None else options[name]
+            if isinstance(value, list):
+                _checks.one_per_class(name, value, y_pred, -1, "output")
             quantities[name] = ops.convert_to_tensor(value, dtype=dtype)
     return run(recipe(options), quantities, listener)
 

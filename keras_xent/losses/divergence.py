@@ -9,7 +9,7 @@ from .. import _checks, steps
 from .._base import evaluate, register
 from .._recipe import Step
 from ..domain import DOMAIN
-from ._common import below_top, common_options
+from ._common import below_top, prediction_options
 from ._kinds import DistributionLoss, against_distributions
 
 FROM_PROBS = (
@@ -45,9 +45,7 @@ per_example = functools.partial(against_distributions, recipe, allow_one_class=T
 
 def checked(from_logits, axis, epsilon, saturated_gradient):
     """The options, each checked."""
-    options = common_options(from_logits, 0.0, _checks.class_axis(axis), epsilon, saturated_gradient)
-    del options["label_smoothing"]
-    return options
+    return prediction_options(from_logits, _checks.class_axis(axis), epsilon, saturated_gradient)
 
 
 @register

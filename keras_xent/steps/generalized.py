@@ -29,7 +29,7 @@ def generalize(losses, q):
     loss ← (1 - exp(-q loss)) / q = (1 - p^q) / q
     """
     scaled = q * losses
-    near, negligible = scaled < 0.5, scaled < NEGLIGIBLE
+    near, negligible = scaled < 0.5, ops.absolute(scaled) < NEGLIGIBLE
     bounded = ops.where(near, -ops.expm1(ops.where(near, -scaled, 0.0)), 1.0 - raise_target_prob(losses, q)) / q
     return ops.where(negligible, losses, bounded)
 

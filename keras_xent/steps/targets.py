@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from .tensors import along_axis, class_ids
+from .target_class import mark_target
+from .tensors import along_axis
 
 
 def smooth(targets, label_smoothing, axis):
@@ -37,7 +38,7 @@ def place_target(scores, labels, axis):
 
     t_k = 1 if k = y else 0
     """
-    return ops.cast(ops.equal(class_ids(scores, axis), ops.expand_dims(labels, axis)), scores.dtype)
+    return ops.cast(mark_target(scores, labels, axis), scores.dtype)
 
 
 def weigh(targets, class_weight):

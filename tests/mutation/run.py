@@ -23,6 +23,8 @@ import tomllib
 # Runs at import: before mutmut, which imports the package once for all mutants, has chosen one.
 AT_IMPORT = re.compile(r"_below_top__|Stepǁ__init__")
 SECONDS = 600
+# 2: pytest was interrupted, 33: no test reaches the mutant, 34: skipped
+VERDICTS = {0: "survived", 1: "killed", 2: "not tried", 3: "killed", 33: "survived", 34: "not tried", None: "not tried"}
 MUTANTS = pathlib.Path("mutants")
 
 
@@ -70,7 +72,7 @@ def report():
     """Prints the verdicts; returns the share of kills."""
     counts, survivors = collections.defaultdict(collections.Counter), []
     for name, code in verdicts().items():
-        verdict = {0: "survived", 33: "survived", None: "not tried", 1: "killed", 3: "killed"}.get(code, "timed out or crashed")
+        verdict = VERDICTS.get(code, "timed out or crashed")
         counts[name.rpartition(".")[0]][verdict] += 1
         if verdict in ("survived", "not tried"):
             survivors.append(name)
