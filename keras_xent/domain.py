@@ -15,7 +15,21 @@ TOLERANCE = 1e-3  # by which a row of probabilities may miss 1: half precision, 
 
 @dataclass(frozen=True)
 class Values:
-    """What an array may hold: numbers between two bounds that belong to them, unless a bound is said to be open."""
+    """What an array may hold: numbers between two bounds that belong to them, unless a bound is said to be open.
+
+    Args:
+        words: The same for people.
+        low: The least number.
+        high: The largest number; None for the last class id.
+        open_high: Whether `high` itself is left out.
+        whole: Whether whole numbers alone are meant.
+        total: What a row adds up to along the class axis, give or take 1e-3; None for anything.
+        some_finite: Whether at least one class of each row has to be finite.
+
+    Example:
+        >>> keras_xent.DOMAIN["KLDivergence"].probs.words
+        'probabilities that add up to 1; they are not renormalised'
+    """
 
     words: str
     low: float
@@ -26,7 +40,23 @@ class Values:
     some_finite: bool = False  # one class of each row at least
 
     def violations(self, values, axis=-1, num_classes=None):
-        """Where `values` hold something else: a bool array of their shape, for a rule about rows the whole row."""
+        """Where an array holds something else.
+
+        Args:
+            values: The numbers.
+            axis: The class axis.
+            num_classes: The number of classes, which class ids end at.
+
+        Returns:
+            A bool array of the shape of `values`; a rule about rows marks the whole row.
+
+        Raises:
+            ValueError: Class ids without `num_classes`.
+
+        Example:
+            >>> keras_xent.DOMAIN["KLDivergence"].y_true.violations([[0.5, 0.5], [0.5, 0.6]]).tolist()
+            [[False, False], [True, True]]
+        """
         values, high = np.asarray(values, "float64"), self.high
         if high is None:
             if num_classes is None:
@@ -46,14 +76,24 @@ class Values:
 
 @dataclass(frozen=True)
 class Domain:
-    """What one loss takes: its targets, and its predictions as probabilities and as logits."""
+    """What one loss takes, as `Values`.
 
-    y_true: Values | Mapping[str, Values]  # by the argument `targets`, where a loss has that
+    Args:
+        y_true: Its targets; a mapping by the argument `targets`, where a loss has that.
+        probs: Its predictions, as probabilities.
+        logits: Its predictions, as logits.
+
+    Example:
+        >>> keras_xent.SparseCategoricalCrossentropy.domain.y_true.words
+        'class ids: whole numbers from 0 to num_classes - 1'
+    """
+
+    y_true: Values | Mapping[str, Values]
     probs: Values
     logits: Values
 
     def y_pred(self, from_logits):
-        """Its predictions."""
+        """Its predictions: `logits` if `from_logits`, else `probs`."""
         return self.logits if from_logits else self.probs
 
 

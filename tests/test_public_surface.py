@@ -50,6 +50,16 @@ def test_names():
 def test_docstrings(documented):
     positions = [documented.__doc__.find(section) for section in SECTIONS]
     assert -1 not in positions and positions == sorted(positions)
+    run_examples(documented)
+
+
+@pytest.mark.parametrize("documented", [keras_xent.domain.Domain, keras_xent.domain.Values, keras_xent.domain.Values.violations])
+def test_examples_of_the_domain(documented):
+    run_examples(documented)
+
+
+def run_examples(documented):
+    """There are some, and each prints what it says."""
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner(verbose=False)
     examples = finder.find(documented, documented.__name__, globs={"keras_xent": keras_xent})
     assert sum(len(example.examples) for example in examples) > 0

@@ -213,7 +213,8 @@ class DistillationLoss(OverClasses):
         temperature, targets, from_logits, divergence, label_weight, labels, scale_by_temperature_squared, ignore_class,
             axis: As in `distillation_loss`.
         reduction: `"sum_over_batch_size"` or `"mean"` (denominator: the number of losses that are neither masked nor
-            ignored), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight` as passed), `"none"`.
+            ignored), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight`, of those neither masked
+            nor ignored), `"none"`.
         name: The name of the loss, as it appears in logs.
         dtype: The dtype of the result, or a policy whose compute dtype that is; None is `keras.config.floatx()`.
 

@@ -95,6 +95,9 @@ def binary_focal_crossentropy(
         2. With γ below 1 the gradient of a right confident answer is finite; Keras gives NaN.
         3. The gradient does not die where the clip binds (see `saturated_gradient`).
         4. A logit of -inf for a no, or inf for a yes, costs 0; Keras gives 0 or NaN.
+        5. On TensorFlow, Keras takes logits from behind a sigmoid; we use the probabilities that we are given.
+        6. In float16 a certain right answer costs next to 0, where Keras gives NaN on TensorFlow and JAX.
+        7. An α above 1, which would weigh a no negatively, is an error.
 
     Example:
         >>> losses = keras_xent.binary_focal_crossentropy([[0, 1], [0, 0]], [[0.6, 0.4], [0.4, 0.6]], gamma=2.0)
@@ -121,7 +124,8 @@ class BinaryFocalCrossentropy(YesNoLoss, keras.losses.BinaryFocalCrossentropy):
         apply_class_balancing, alpha, gamma, from_logits, label_smoothing, axis, pos_weight, epsilon, saturated_gradient: As
             in `binary_focal_crossentropy`.
         reduction: `"sum_over_batch_size"` or `"mean"` (denominator: the number of losses, of those under the mask if there
-            is one), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight` as passed), `"none"`.
+            is one), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight`, of those under the mask),
+            `"none"`.
         name: The name of the loss, as it appears in logs.
         dtype: The dtype of the result, or a policy whose compute dtype that is; None is `keras.config.floatx()`.
 

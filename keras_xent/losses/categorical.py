@@ -110,7 +110,8 @@ class CategoricalCrossentropy(DistributionLoss, keras.losses.CategoricalCrossent
     Args:
         from_logits, label_smoothing, axis, class_weight, epsilon, saturated_gradient: As in `categorical_crossentropy`.
         reduction: `"sum_over_batch_size"` or `"mean"` (denominator: the number of losses, of those under the mask if there
-            is one), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight` as passed), `"none"`.
+            is one), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight`, of those under the mask),
+            `"none"`.
         name: The name of the loss, as it appears in logs.
         dtype: The dtype of the result, or a policy whose compute dtype that is; None is `keras.config.floatx()`.
 

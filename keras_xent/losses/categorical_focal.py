@@ -97,7 +97,7 @@ def categorical_focal_crossentropy(
         2. The gradient does not die where the clip binds (see `saturated_gradient`).
         3. Label smoothing and `alpha` count the classes along `axis`; Keras along the last axis.
         4. A row of zero probabilities costs -α log ε; Keras gives NaN.
-        5. One class is an error, not a warning.
+        5. One class is an error, not a warning, and so are class ids (of shape (B, 1)), which Keras broadcasts.
 
     Example:
         >>> losses = keras_xent.categorical_focal_crossentropy([[0, 1, 0], [0, 0, 1]], [[0.05, 0.9, 0.05], [0.1, 0.85, 0.05]])
@@ -122,7 +122,8 @@ class CategoricalFocalCrossentropy(DistributionLoss, keras.losses.CategoricalFoc
         alpha, gamma, from_logits, label_smoothing, axis, class_weight, epsilon, saturated_gradient: As in
             `categorical_focal_crossentropy`.
         reduction: `"sum_over_batch_size"` or `"mean"` (denominator: the number of losses, of those under the mask if there
-            is one), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight` as passed), `"none"`.
+            is one), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight`, of those under the mask),
+            `"none"`.
         name: The name of the loss, as it appears in logs.
         dtype: The dtype of the result, or a policy whose compute dtype that is; None is `keras.config.floatx()`.
 

@@ -83,7 +83,9 @@ def kl_divergence(
     Differs from Keras:
         1. `from_logits` and `axis` are not in Keras.
         2. The gradient does not die where the clip binds (see `saturated_gradient`).
-        3. Shapes that differ are an error; Keras broadcasts them.
+        3. Shapes that differ are an error, and so are class ids; Keras broadcasts them.
+        4. In float16, Keras gives infinity for a sure and wrong prediction; we compute in float32.
+        5. The gradient at p = 1 is whole; on JAX, Keras halves it there.
 
     Example:
         >>> losses = keras_xent.kl_divergence([[0.5, 0.5], [0.0, 1.0]], [[0.25, 0.75], [0.5, 0.5]])
@@ -105,7 +107,8 @@ class KLDivergence(DistributionLoss, keras.losses.KLDivergence):
     Args:
         from_logits, axis, epsilon, saturated_gradient: As in `kl_divergence`.
         reduction: `"sum_over_batch_size"` or `"mean"` (denominator: the number of losses, of those under the mask if there
-            is one), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight` as passed), `"none"`.
+            is one), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight`, of those under the mask),
+            `"none"`.
         name: The name of the loss, as it appears in logs.
         dtype: The dtype of the result, or a policy whose compute dtype that is; None is `keras.config.floatx()`.
 

@@ -79,7 +79,8 @@ def categorical_generalized_cross_entropy(
         2. The gradient at p = 0 is 0 where Keras's is infinite, and bounded for p below 1.2e-35 (2.4e-4 in float16).
         3. A label out of range is an error; Keras gives 1/q.
         4. Labels of shape (B, 1) are one per row; Keras compares every label with every row.
-        5. Near p = 1 nothing cancels.
+        5. Near p = 1 nothing cancels, nor at a small q.
+        6. A label that is no whole number is an error, and so is a single class.
 
     Example:
         >>> losses = keras_xent.categorical_generalized_cross_entropy([0, 1], [[0.7, 0.3], [0.2, 0.8]], q=0.5)
@@ -102,8 +103,8 @@ class CategoricalGeneralizedCrossEntropy(ClassIdLoss, keras.losses.CategoricalGe
     Args:
         q, from_logits, axis, ignore_class, invalid_labels: As in `categorical_generalized_cross_entropy`.
         reduction: `"sum_over_batch_size"` or `"mean"` (denominator: the number of losses that are neither masked nor
-            ignored), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight` as passed, of those
-            neither masked nor ignored if there is a mask), `"none"`.
+            ignored), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight`, of those
+            neither masked nor ignored), `"none"`.
         name: The name of the loss, as it appears in logs.
         dtype: The dtype of the result, or a policy whose compute dtype that is; None is `keras.config.floatx()`.
 

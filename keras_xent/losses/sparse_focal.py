@@ -119,8 +119,8 @@ class SparseCategoricalFocalCrossentropy(ClassIdLoss):
         alpha, gamma, from_logits, ignore_class, axis, label_smoothing, class_weight, invalid_labels, epsilon,
             saturated_gradient: As in `sparse_categorical_focal_crossentropy`.
         reduction: `"sum_over_batch_size"` or `"mean"` (denominator: the number of losses that are neither masked nor
-            ignored), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight` as passed, of those
-            neither masked nor ignored if there is a mask), `"none"`.
+            ignored), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight`, of those
+            neither masked nor ignored), `"none"`.
         name: The name of the loss, as it appears in logs.
         dtype: The dtype of the result, or a policy whose compute dtype that is; None is `keras.config.floatx()`.
 
