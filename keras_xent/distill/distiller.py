@@ -1,0 +1,376 @@
+"""A model that trains a student on labels and on what a teacher says, both in one step."""
+
+import copy
+from typing import Any
+
+import keras
+from keras import ops
+
+from .. import _backend, _checks
+from .._base import register
+from .loss import DistillationLoss
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
+
+
+@register
+class Distiller(keras.Model):
+    """Trains `student` on labels and on the outputs of `teacher`; everywhere else it is the student.
+
+    loss = λ label loss + (1 - λ) distillation loss + the student's regularisers and `add_loss`, in nats.
+
+    `compile(loss=...)` names the label loss, which is all that `evaluate` computes. `fit` logs `label_loss`,
+    `distillation_loss` (summed over the outputs) and, where they are schedules, `temperature` and `label_weight`: means over
+    the epoch. `distiller.student` is the student alone. A saved distiller holds both models, and goes on where it stopped.
+
+    The teacher runs in inference mode, once a step of `fit`, never in `evaluate` or `predict`. It is left as it was: its
+    weights, statistics and `trainable` flags. The optimizer never sees it. `trainable` is the student's.
+
+    Sample weights (with them `fit(class_weight=...)`) and masks count for both parts of the loss. `loss_weights` of `compile`
+    are of the label loss alone.
+
+    Args:
+        teacher: A built `keras.Model` that takes what the student takes, and returns one tensor per output of the student.
+            Its dtype may be another: the loss computes in its own.
+        student: The `keras.Model` to train.
+        distillation_loss: A `DistillationLoss` with `label_weight=0` and `labels=None`, for every output; or dicts and lists
+            of them like the outputs, with None for an output that is trained on its labels alone. With its
+            `teacher_classes` the two may differ in vocabulary.
+        label_weight: λ in [0, 1], or a schedule.
+        temperature: None (that of `distillation_loss`), a number above 0 for all outputs, or a schedule.
+        name: The name of the model.
+
+    A schedule is a `keras.optimizers.schedules.LearningRateSchedule` of `distiller.step`: how many batches `fit` has seen, over
+    all calls. The count is saved with the weights. `distiller.step.assign(0)` starts anew.
+
+    Returns:
+        When called: what the student returns.
+
+    Raises:
+        ValueError: An argument of the wrong kind or range; from `fit`, outputs of the teacher that do not fit those of the
+            student, or no `loss` where λ is not 0.
+
+    Differs from Keras:
+        Against `keras.distillation.Distiller`:
+
+        1. Sample weights, masks, regularisers and `add_loss` count; there they are dropped.
+        2. `evaluate` computes the label loss, and does not run the teacher.
+        3. The teacher is not frozen for good: its `trainable` flags stay.
+        4. Dtypes and vocabularies may differ.
+        5. λ and the temperature may be schedules.
+        6. A saved distiller can go on training.
+        7. It distils outputs, not features of inner layers.
+
+    Example:
+        >>> teacher, student = (keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)]) for _ in range(2))
+        >>> loss = keras_xent.DistillationLoss(temperature=2.0, targets="logits")
+        >>> distiller = keras_xent.distill.Distiller(teacher=teacher, student=student, distillation_loss=loss)
+        >>> distiller.compile("sgd", loss=keras_xent.SparseCategoricalCrossentropy(from_logits=True))
+        >>> x, y = keras.random.normal((16, 8)), keras.ops.arange(16) % 3
+        >>> sorted(distiller.fit(x, y, verbose=0).history)
+        ['distillation_loss', 'label_loss', 'loss']
+
+    Source:
+        Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 2.
+    """
+
+    def __init__(
+        self,
+        *,
+        teacher: keras.Model,
+        student: keras.Model,
+        distillation_loss: Any,
+        label_weight: Any = 0.5,
+        temperature: Any = None,
+        name: str | None = "distiller",
+    ) -> None:
+        for role, model in (("teacher", teacher), ("student", student)):
+            if not isinstance(model, keras.Model):
+                raise ValueError(f"`{role}` must be a keras.Model. Received: {role}={model!r} of type {type(model).__name__}.")
+        if not teacher.built:
+            raise ValueError(
+                f"`teacher` ({teacher.name!r}) has no weights yet, so there is nothing that the student ({student.name!r}) "
+                "could learn from it. Call it on a batch of data and load its weights first."
+            )
+        check_losses(distillation_loss)
+        label_weight = number_or_schedule("label_weight", label_weight, 0.0, 1.0)
+        if temperature is not None:
+            temperature = number_or_schedule("temperature", temperature, 0.0, open_low=True)
+        # Every model casts its own inputs: the distiller's policy must not take precision from them before.
+        super().__init__(name=name, autocast=False)
+        self.teacher = teacher
+        self.student = student
+        self.label_weight = label_weight
+        self.temperature = temperature
+        object.__setattr__(self, "distillation_loss", distillation_loss)  # which keeps Keras from wrapping dicts and lists
+        # The optimizer counts too, but under JAX what it counts cannot be read where the loss is computed.
+        self.step = self.add_weight(
+            name="step",
+            shape=(),
+            dtype="int",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+        schedules = {"temperature": temperature, "label_weight": label_weight}
+        scheduled = [name for name, value in schedules.items() if isinstance(value, Schedule)]
+        self._means = [keras.metrics.Mean(name=name) for name in ("label_loss", "distillation_loss", *scheduled)]
+        self._evaluating = False
+        self._hides_losses = False
+        self.built = student.built
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """What the student returns."""
+        return self.student(inputs, training=training)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The loss of one step: with `training`, both parts; without, the label loss."""
+        if not training:
+            return super().compute_loss(x, y, y_pred, sample_weight, training=False)
+        now = {name: self._now(getattr(self, name)) for name in ("temperature", "label_weight")}
+        parts = {
+            "label_loss": self._label_loss(x, y, y_pred, sample_weight),
+            "distillation_loss": self._distillation_loss(x, y_pred, sample_weight, now["temperature"]),
+        }
+        shares = now["label_weight"], 1.0 - now["label_weight"]
+        total = self._added_losses()
+        for share, part in zip(shares, parts.values(), strict=True):
+            # An infinite loss would survive the share 0.
+            if part is not None and not (isinstance(share, float) and share == 0.0):
+                total = total + share * part
+        batch_size = ops.shape(keras.tree.flatten(y_pred)[0])[0]
+        replicas = {name: _backend.num_replicas() for name in parts}  # each of which has its share of the mean
+        for mean in self._means:
+            value = (parts | now)[mean.name]
+            if value is not None:
+                mean.update_state(value * replicas.get(mean.name, 1), sample_weight=batch_size)
+        self.step.assign_add(1)
+        return total
+
+    def _now(self, value):
+        """A number, or what a schedule says at this step."""
+        if not isinstance(value, Schedule):
+            return value
+        return ops.cast(value(ops.convert_to_tensor(self.step)), keras.config.floatx())
+
+    def _label_loss(self, x, y, y_pred, sample_weight):
+        """What `compile(loss=...)` named, without the losses that the student adds; None if it named none."""
+        if getattr(self, "loss", None) is None:
+            if self.label_weight == 0.0:
+                return None
+            raise ValueError(
+                f"label_weight={self.label_weight} weighs a label loss, but `compile` was given loss=None. Pass `loss` to "
+                "`compile`, or label_weight=0 to train on the teacher alone."
+            )
+        self._hides_losses = True
+        try:
+            return super().compute_loss(x, y, y_pred, sample_weight, training=True)
+        finally:
+            self._hides_losses = False
+
+    def _distillation_loss(self, x, y_pred, sample_weight, temperature):
+        """The distillation losses of all outputs together."""
+        total = 0.0
+        for place, loss, taught, predicted in match_outputs(self.distillation_loss, self._ask_teacher(x), y_pred):
+            if temperature is not None:
+                loss = copy.copy(loss)
+                loss.temperature = temperature
+            weights = weights_of(sample_weight, place, y_pred)
+            try:
+                value = loss(taught, predicted, weights)
+            except ValueError as error:
+                raise ValueError(
+                    f"The distillation loss {loss.name!r} cannot compare the output of the teacher {self.teacher.name!r}, of "
+                    f"shape {tuple(taught.shape)}, with that of the student {self.student.name!r}, of shape "
+                    f"{tuple(predicted.shape)}{named(place)}: there, `y_true` is the teacher's. {error}"
+                ) from error
+            total = total + ops.cast(value, keras.config.floatx())
+        return total
+
+    def _ask_teacher(self, x):
+        """The outputs of the teacher, as constants; nothing of its state moves and nothing it adds as a loss is kept."""
+        # Constants from the weights on: its activations need not be kept for a gradient.
+        constants = [(variable, ops.stop_gradient(variable.value)) for variable in self.teacher.variables]
+        with keras.StatelessScope(state_mapping=constants):
+            return self.teacher(x, training=False)
+
+    def _added_losses(self):
+        """The student's regularisers, and what it added by `add_loss`."""
+        dtype = keras.config.floatx()
+        # Gradients of replicas are summed.
+        return sum(ops.sum(ops.cast(loss, dtype)) for loss in self.losses) / _backend.num_replicas()
+
+    @property
+    def losses(self) -> list[Any]:
+        """The losses that the student adds: its regularisers and `add_loss`."""
+        return [] if self._hides_losses else super().losses
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics; those of `fit` alone are left out while evaluating, and those in the teacher always."""
+        hidden = [*self.teacher.metrics, *(self._means if self._evaluating else ())]
+        ids = {id(metric) for metric in hidden}
+        return [metric for metric in super().metrics if id(metric) not in ids]
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`: the student's label loss and metrics."""
+        with Evaluating(self):
+            return super().evaluate(*args, **kwargs)
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.test_on_batch`: the student's label loss and metrics."""
+        with Evaluating(self):
+            return super().test_on_batch(*args, **kwargs)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the student is trainable; the teacher is not asked."""
+        return self.student.trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self.student.trainable = value
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """Those of the student."""
+        return self.student.trainable_variables
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        """The other variables, all those of the teacher among them."""
+        return others(self.variables, self.trainable_variables)
+
+    @property
+    def trainable_weights(self) -> list[Any]:
+        """Those of the student."""
+        return self.student.trainable_weights
+
+    @property
+    def non_trainable_weights(self) -> list[Any]:
+        """The other weights, all those of the teacher among them."""
+        return others(self.weights, self.trainable_weights)
+
+    def get_config(self) -> dict[str, Any]:
+        """All arguments, both models among them."""
+        arguments = {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in ("teacher", "student", "distillation_loss", "label_weight", "temperature")
+        }
+        return {"name": self.name, **arguments}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """The distiller that `get_config` describes."""
+        return cls(
+            **{
+                name: keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
+                for name, value in config.items()
+            }
+        )
+
+
+class Evaluating:
+    """While it lasts, a distiller has no metrics but those of the student."""
+
+    def __init__(self, distiller):
+        self.distiller = distiller
+
+    def __enter__(self):
+        self.distiller._evaluating = True
+
+    def __exit__(self, *error):
+        self.distiller._evaluating = False
+
+
+def check_losses(losses):
+    """One distillation loss, or a structure of them and None."""
+    places = by_place(losses)
+    for place, loss in places.items():
+        if loss is None:
+            continue
+        if not isinstance(loss, DistillationLoss):
+            raise ValueError(
+                "`distillation_loss` must be a keras_xent.DistillationLoss, or dicts and lists like the outputs of the student "
+                f"that hold one or None for each. Received: {loss!r} of type {type(loss).__name__}{named(place)}."
+            )
+        if loss.label_weight != 0.0 or loss.labels is not None:
+            raise ValueError(
+                "`distillation_loss` must have label_weight=0 and labels=None: the labels are those of the `Distiller`, "
+                f"weighed by its own `label_weight`. Received: label_weight={loss.label_weight}, labels={loss.labels!r}"
+                f"{named(place)}."
+            )
+        if loss.reduction in (None, "none"):
+            raise ValueError(
+                f"`distillation_loss` must reduce to one number. Received: reduction={loss.reduction!r}{named(place)}."
+            )
+    if all(loss is None for loss in places.values()):
+        raise ValueError(f"`distillation_loss` must hold a loss for at least one output. Received: {losses!r}.")
+
+
+def number_or_schedule(name, value, *bounds, **options):
+    """A number within bounds, or a schedule that starts there."""
+    is_schedule = isinstance(value, Schedule)
+    try:
+        number = _checks.number(name, float(ops.convert_to_numpy(value(0))) if is_schedule else value, *bounds, **options)
+    except (TypeError, ValueError) as error:
+        where = " That is what the schedule says at step 0." if is_schedule else ""
+        raise ValueError(f"{error}{where} A schedule is a keras.optimizers.schedules.LearningRateSchedule.") from None
+    return value if is_schedule else number
+
+
+def match_outputs(losses, teacher_outputs, student_outputs):
+    """For each output that has a loss: its place, the loss, the teacher's tensor and the student's."""
+    taught, predicted = by_place(teacher_outputs), by_place(student_outputs)
+    if taught.keys() != predicted.keys() or not all(ops.is_tensor(output) for output in taught.values()):
+        raise ValueError(
+            "The teacher must return one tensor per output of the student, in the same structure. Received: teacher outputs "
+            f"{shapes(teacher_outputs)}, student outputs {shapes(student_outputs)}."
+        )
+    losses_by_place = by_place(losses)
+    if () in losses_by_place:  # one for all
+        losses_by_place = dict.fromkeys(predicted, losses)
+    if losses_by_place.keys() != predicted.keys():
+        raise ValueError(
+            "`distillation_loss` must have the structure of the student's outputs, with None for an output without one. "
+            f"Received: losses {losses!r}, student outputs {shapes(student_outputs)}."
+        )
+    return [(place, losses_by_place[place], taught[place], predicted[place]) for place in predicted if losses_by_place[place]]
+
+
+def by_place(structure):
+    """The leaves of a structure by their paths, in which a list and a tuple are the same."""
+    return dict(keras.tree.flatten_with_path(structure))
+
+
+def weights_of(sample_weight, place, y_pred):
+    """The sample weights of one output."""
+    weights = by_place(sample_weight)
+    if () in weights:
+        return sample_weight
+    if place not in weights:
+        raise ValueError(
+            "`sample_weight` must be one tensor for all outputs, or have the structure of the student's outputs. Received: "
+            f"sample_weight {shapes(sample_weight)}, student outputs {shapes(y_pred)}."
+        )
+    return weights[place]
+
+
+def shapes(structure):
+    """The shapes in a structure, for messages."""
+    return keras.tree.map_structure(
+        lambda leaf: tuple(leaf.shape) if hasattr(leaf, "shape") else f"{leaf!r} of type {type(leaf).__name__}", structure
+    )
+
+
+def named(place):
+    """Which output it is, for messages."""
+    return f" (output {'/'.join(str(key) for key in place)!r})" if place else ""
+
+
+def others(variables, those):
+    """The variables that are not among those."""
+    ids = {id(variable) for variable in those}
+    return [variable for variable in variables if id(variable) not in ids]
