@@ -26,13 +26,13 @@ def whole(name, value, low, what="a whole number"):
     return int(number)
 
 
-def settings(k, temperature, targets, log_probs_dtype):
+def settings(k, temperature, targets, dtype):
     """What a store's numbers depend on, each checked."""
     return {
         "k": whole("k", k, 1),
         "temperature": valid(_checks.number, "temperature", temperature, 0.0, open_low=True),
         "targets": valid(_checks.choice, "targets", targets, TARGETS),
-        "log_probs_dtype": valid(_checks.choice, "log_probs_dtype", log_probs_dtype, DTYPES),
+        "dtype": valid(_checks.choice, "dtype", dtype, DTYPES),
     }
 
 

@@ -1,9 +1,15 @@
 """The columns of a shard: from what a teacher said to Arrow and back.
 
-An example is a record: `ids` and `log_probs` of its k classes, the most probable first, and `log_rest`, the logarithm of
-what is left to all others; one of each, or a list with one of each per position. Why so: log-probabilities in float16 alone
-lose the rest, which is 1 - Σ p_i, where the k classes hold nearly everything. With the rest beside them, and the others scaled
-so that all sum to 1, the mean of the losses stays within 1e-3 of the exact one (`examples/measure_store.py`).
+An example is a record, with one of each of these, or a list of one of each per position:
+
+- `ids`: its k most probable classes, the most probable first;
+- `log_ratios`: log p_i - log p_1 of each, so that the first is 0;
+- `log_rest`: log r, the logarithm of what is left to all other classes.
+
+log p_i = log_ratio_i + log(1 - r) - log Σ_j exp(log_ratio_j)
+
+Why so: log-probabilities in float16 would be coarse where all are small (0.004 at p = 1e-4), and lose r, which is 1 - Σ p_i,
+where the k classes hold nearly everything. Ratios are fine where they matter, with as many bytes (`examples/measure_store.py`).
 """
 
 import math
@@ -12,7 +18,7 @@ import numpy as np
 
 from . import arguments
 
-NAMES = ("ids", "log_probs", "log_rest")
+NAMES = ("ids", "log_ratios", "log_rest")
 
 
 def ids_dtype(num_classes):
@@ -20,34 +26,35 @@ def ids_dtype(num_classes):
     return next(dtype for dtype in ("uint8", "uint16", "uint32") if num_classes - 1 <= np.iinfo(dtype).max)
 
 
-def bytes_per_position(k, num_classes, log_probs_dtype):
+def bytes_per_position(k, num_classes, dtype):
     """What one distribution takes."""
-    return k * (np.dtype(ids_dtype(num_classes)).itemsize + np.dtype(log_probs_dtype).itemsize) + 4
+    return k * (np.dtype(ids_dtype(num_classes)).itemsize + np.dtype(dtype).itemsize) + 4
 
 
-def narrow(labelled, num_classes, log_probs_dtype):
+def narrow(labelled, num_classes, dtype):
     """The columns in the dtypes that are stored."""
+    log_probs = np.asarray(labelled["log_probs"])
     with np.errstate(over="ignore"):  # below float16 a probability is 0 as well
-        log_probs = np.asarray(labelled["log_probs"]).astype(log_probs_dtype)
+        log_ratios = (log_probs - log_probs[..., :1]).astype(dtype)
     return {
         "ids": np.asarray(labelled["ids"]).astype(ids_dtype(num_classes)),
-        "log_probs": log_probs,
+        "log_ratios": log_ratios,
         "log_rest": np.asarray(labelled["log_rest"]).astype("float32"),
     }
 
 
-def widen(ids, log_probs, log_rest):
+def widen(ids, log_ratios, log_rest):
     """Pairs of a class id and its log-probability, float32, as `top_k_targets` makes them.
 
-    log p_i ← log p_i - log Σ_j p_j + log(1 - r)
+    log p_i = log_ratio_i + log(1 - r) - log1p(Σ_{j≠1} exp(log_ratio_j))
     """
-    exact = log_probs.astype("float64")
-    with np.errstate(divide="ignore", invalid="ignore"):  # log 0 where nothing is left, or nothing is listed
-        kept = np.log(-np.expm1(log_rest.astype("float64")))[..., None]
-        total = np.log(np.exp(exact).sum(-1, keepdims=True))
-        exact += np.where(np.isfinite(kept) & np.isfinite(total), kept - total, 0.0)
+    log_ratios = log_ratios.astype("float32")
+    with np.errstate(divide="ignore"):  # nothing is left
+        log_listed = np.log(-np.expm1(log_rest.astype("float64")))
+    others = np.exp(log_ratios[..., 1:]).sum(-1, dtype="float64")
     pairs = np.empty((*ids.shape, 2), "float32")
-    pairs[..., 0], pairs[..., 1] = ids, exact
+    pairs[..., 0] = ids
+    pairs[..., 1] = log_ratios + (log_listed - np.log1p(others)).astype("float32")[..., None]
     return pairs
 
 
@@ -56,7 +63,7 @@ def to_table(parts, k, metadata):
     arrow = arguments.arrow()
     columns = {name: np.concatenate([part[name].reshape(-1) for part in parts]) for name in NAMES}
     columns = {name: arrow.array(values) for name, values in columns.items()}
-    for name in ("ids", "log_probs"):
+    for name in ("ids", "log_ratios"):
         columns[name] = arrow.FixedSizeListArray.from_arrays(columns[name], k)
     if parts[0]["log_rest"].ndim > 1:
         lengths = np.concatenate([np.full(len(part["log_rest"]), math.prod(part["log_rest"].shape[1:])) for part in parts])

@@ -12,7 +12,7 @@ def progress_bar(total, done, verbose):
     """A function that says how many batches are done; `total` may be None."""
     if not verbose:
         yield lambda done: None
-    elif importlib.util.find_spec("rich") is None or not sys.stderr.isatty():
+    elif not use_rich():
         bar = keras.utils.Progbar(total, unit_name="batch")
         yield lambda done: bar.update(done)
     else:
@@ -23,3 +23,8 @@ def progress_bar(total, done, verbose):
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("", total=total, completed=done)
             yield lambda done: bar.update(task, completed=done)
+
+
+def use_rich():
+    """Whether rich is there, and someone who looks: into a log Keras's bar writes less."""
+    return importlib.util.find_spec("rich") is not None and sys.stderr.isatty()

@@ -16,7 +16,7 @@ class Shard:
     """Memory-mapped columns; `starts` says where each example's positions begin, or is None if each has one."""
 
     ids: np.ndarray
-    log_probs: np.ndarray
+    log_ratios: np.ndarray
     log_rest: np.ndarray
     starts: np.ndarray | None
 
@@ -32,18 +32,18 @@ def open_shard(directory, record, settings, verify):
         check_content(path, record, settings)
     try:
         table = read_table(path)
-        expected = (settings["k"], ids_dtype(settings["num_classes"]), settings["log_probs_dtype"], record["examples"])
+        expected = (settings["k"], ids_dtype(settings["num_classes"]), settings["dtype"], record["examples"])
         if described(table, settings) != (*expected, settings["position_axes"] > 0):
             raise ValueError("other columns than those of the manifest")
         columns, starts = from_table(table)
-    except (arguments.arrow().ArrowException, ValueError, KeyError, TypeError, IndexError) as error:
+    except (arguments.arrow().ArrowException, OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{path} cannot be read: {error}. {how_to_mend(path)}") from error
     if verify and len(columns["ids"]) and columns["ids"].max() >= settings["num_classes"]:
         raise ValueError(
             f"{path} holds class {columns['ids'].max()}, but the store has num_classes={settings['num_classes']} "
             f"(0 to {settings['num_classes'] - 1}). {how_to_mend(path)}"
         )
-    return Shard(*(columns[name] for name in NAMES), starts)
+    return Shard(columns["ids"], columns["log_ratios"], columns["log_rest"], starts)
 
 
 def check_content(path, record, settings):
@@ -54,7 +54,7 @@ def check_content(path, record, settings):
     try:
         about = json.loads(read_table(path).schema.metadata[b"keras_xent"])
         foreign = about["settings"] != files.checksum_of(settings)[:16] or about["first_example"] != record["first_example"]
-    except (arguments.arrow().ArrowException, ValueError, KeyError, TypeError):
+    except (arguments.arrow().ArrowException, OSError, ValueError, KeyError, TypeError):
         foreign = False
     what = "was written for another store, or another place in this one" if foreign else "is damaged"
     raise ValueError(f"{path} {what}: its SHA-256 is {found}, the manifest has {record['sha256']}. {how_to_mend(path)}")
@@ -71,12 +71,12 @@ def described(table, settings):
     arrow = arguments.arrow()
     types = [table.schema.field(name).type for name in NAMES]
     lists = [arrow.types.is_large_list(kind) for kind in types]
-    ids, log_probs, log_rest = (kind.value_type if is_list else kind for kind, is_list in zip(types, lists, strict=True))
-    if len(set(lists)) > 1 or ids.list_size != log_probs.list_size or log_rest != arrow.float32():
+    ids, log_ratios, log_rest = (kind.value_type if is_list else kind for kind, is_list in zip(types, lists, strict=True))
+    if len(set(lists)) > 1 or ids.list_size != log_ratios.list_size or log_rest != arrow.float32():
         raise ValueError("columns that do not fit each other")
     if table.column(0).num_chunks != 1 or any(column.null_count for column in table.columns):
         raise ValueError("several record batches, or missing values")
-    dtypes = (np.dtype(kind.value_type.to_pandas_dtype()).name for kind in (ids, log_probs))
+    dtypes = (np.dtype(kind.value_type.to_pandas_dtype()).name for kind in (ids, log_ratios))
     return ids.list_size, *dtypes, table.num_rows, lists[0]
 
 

@@ -98,8 +98,8 @@ def inputs_of(batch):
 
 def batch_length(inputs):
     """How many examples a batch holds."""
-    shape = getattr(keras.tree.flatten(inputs)[0], "shape", ())
-    if not len(shape):
+    shape: Any = getattr(keras.tree.flatten(inputs)[0], "shape", None)
+    if shape is None or not len(shape):
         raise ValueError(f"`data` must give batches of arrays. Received: {type(inputs).__name__}. Batch it first.")
     return int(shape[0])
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ... import _checks
 from . import arguments, manifest
-from .columns import bytes_per_position, widen
+from .columns import NAMES, bytes_per_position, widen
 from .shards import expected_names, open_shard
 from .zipping import Companions
 
@@ -133,7 +133,7 @@ class StoredTargets(keras.utils.PyDataset):
             raise IndexError(f"Example {index} of {self.num_examples}.")
         shard, row = self._find(index)
         first, last = shard.rows(row, row + 1)
-        pairs = widen(shard.ids[first:last], shard.log_probs[first:last], shard.log_rest[first:last])
+        pairs = widen(shard.ids[first:last], shard.log_ratios[first:last], shard.log_rest[first:last])
         shape = self._settings.get("position_shape", (last - first,))
         return pairs.reshape(*shape, self.k, 2) if self._settings["position_axes"] else pairs[0]
 
@@ -204,7 +204,7 @@ class StoredTargets(keras.utils.PyDataset):
         ends = np.cumsum(lengths)
         first_shard = found[0][0]
         columns = []
-        for name in ("ids", "log_probs", "log_rest"):
+        for name in NAMES:
             model = getattr(first_shard, name)
             column = np.empty((int(ends[-1]), *model.shape[1:]), model.dtype)
             for (shard, _), (first, last), end in zip(found, spans, ends, strict=True):
@@ -229,7 +229,7 @@ class StoredTargets(keras.utils.PyDataset):
 
     def __repr__(self) -> str:
         """What is stored, in a line."""
-        size = bytes_per_position(self.k, self.num_classes, self._settings["log_probs_dtype"])
+        size = bytes_per_position(self.k, self.num_classes, self._settings["dtype"])
         shards = f"{len(self._records)} shard{'s' if len(self._records) > 1 else ''}"
         return (
             f"StoredTargets: {self.num_examples} examples, k={self.k} of {self.num_classes} classes at temperature "

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from . import arguments, manifest
-from .columns import NAMES
 from .labelling import Labeller
 from .progress import progress_bar
 from .sources import add_fingerprint, batch_length, source_of
@@ -26,7 +25,7 @@ def write_targets(
     num_classes: int | None = None,
     batch_size: int | None = None,
     shard_size: int | None = None,
-    log_probs_dtype: str = "float16",
+    dtype: str = "float16",
     verbose: bool | int = True,
 ) -> StoredTargets:
     """Runs a teacher once over the data and stores the k most probable classes of every distribution.
@@ -50,7 +49,8 @@ def write_targets(
         batch_size: For arrays: how many examples the teacher sees at once (32 if None).
         shard_size: At how many examples a shard is full; it holds whole batches. None makes about 64 MiB. It is also what may
             have to be labelled again after a kill.
-        log_probs_dtype: `"float16"` keeps the mean loss within 1e-3 relative; `"float32"` keeps that of each example.
+        dtype: Of the log-probabilities, which are stored relative to the largest. `"float16"` keeps the mean loss within 1e-3
+            relative, `"float32"` that of each example, however close the student is.
         verbose: Whether to show a progress bar.
 
     Returns:
@@ -82,7 +82,7 @@ def write_targets(
     labeller = Labeller(teacher, k=k, temperature=temperature, targets=targets, num_classes=num_classes)
     source = source_of(data, batch_size)
     settings = {
-        **arguments.settings(k, temperature, targets, log_probs_dtype),
+        **arguments.settings(k, temperature, targets, dtype),
         "num_classes": labeller.num_classes,
         "shard_size": None if shard_size is None else arguments.whole("shard_size", shard_size, 1),
         "num_batches": source.num_batches,
@@ -114,7 +114,7 @@ def _label(labeller, source, writer, verbose):
             crc = crc if len(writer.records) == shards else 0
             example += length
             show(number)
-    expected = kept if source.num_batches is None else source.num_batches
+    expected = max(number, kept) if source.num_batches is None else source.num_batches
     if number != expected:
         raise ValueError(f"`data` gave {number} batches; expected {expected}. The store at {writer.directory} is unfinished.")
     writer.finish(crc)
@@ -155,7 +155,7 @@ def write_labelled(
     num_classes: int,
     num_examples: int,
     shard_size: int | None = None,
-    log_probs_dtype: str = "float16",
+    dtype: str = "float16",
     index_key: str = "index",
     verbose: bool | int = True,
 ) -> StoredTargets:
@@ -170,7 +170,7 @@ def write_labelled(
         temperature: That of the `Labeller`s.
         targets: That of the `Labeller`s.
         shard_size: Exactly so many examples are in each shard but the last.
-        log_probs_dtype: `"float16"` or `"float32"`.
+        dtype: `"float16"` or `"float32"`.
         verbose: Whether to show a progress bar.
         num_classes: How many classes the teacher has.
         num_examples: How many examples there are in all.
@@ -198,7 +198,7 @@ def write_labelled(
     """
     directory = arguments.directory(path)
     settings = {
-        **arguments.settings(k, temperature, targets, log_probs_dtype),
+        **arguments.settings(k, temperature, targets, dtype),
         "num_classes": arguments.whole("num_classes", num_classes, 2),
         "shard_size": None if shard_size is None else arguments.whole("shard_size", shard_size, 1),
         "num_examples": arguments.whole("num_examples", num_examples, 1),
@@ -231,7 +231,7 @@ def _in_order(batches, index_key, first, num_examples):
         if max(start, first) < expected or start in early:
             raise ValueError(f"Example {start} comes twice; expected each of the {num_examples} examples once.")
         passed = max(0, first - start)
-        early[start + passed] = {name: np.asarray(batch[name])[passed:] for name in NAMES}
+        early[start + passed] = {name: np.asarray(batch[name])[passed:] for name in ("ids", "log_probs", "log_rest")}
         while expected in early:
             labelled = early.pop(expected)
             expected += len(labelled["ids"])

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+from typing import Any
 
 import keras
 import numpy as np
@@ -59,13 +60,15 @@ class StoreWriter:
                     f"{record['file'].replace('.arrow', '.json')}, and make the same call again."
                 )
         manifest.check_sizes(self.directory, self.records)
+        if self.complete:
+            self._remove_records()
 
     def append(self, labelled, num_classes, inputs_crc=None):
         """One labelled batch; keeps the shard if it is full."""
         self._settle(labelled, num_classes)
-        part = narrow(labelled, num_classes, self.settings["log_probs_dtype"])
+        part = narrow(labelled, num_classes, self.settings["dtype"])
         self._parts.append(part)
-        if self.room() <= 0:
+        if self.settings["shard_size"] <= sum(len(part["ids"]) for part in self._parts):
             self._keep(inputs_crc)
 
     def room(self):
@@ -75,13 +78,13 @@ class StoreWriter:
 
     def _settle(self, labelled, num_classes):
         """What only the first batch tells; the same must hold of each."""
-        shape = np.shape(labelled["ids"])
+        shape: Any = np.shape(labelled["ids"])
         # several axes of positions are stored as one, so that they must be the same in each example
         learned = {"num_classes": num_classes, "position_axes": len(shape) - 2}
         if len(shape) > 3:
             learned["position_shape"] = list(shape[1:-1])
         if self.settings.get("shard_size") is None:
-            size = int(np.prod(shape[1:-1])) * bytes_per_position(shape[-1], num_classes, self.settings["log_probs_dtype"])
+            size = int(np.prod(shape[1:-1])) * bytes_per_position(shape[-1], num_classes, self.settings["dtype"])
             learned["shard_size"] = max(1, SHARD_BYTES // max(1, size))
         started = self.settings.get("position_axes") is not None
         known = {name: value for name, value in learned.items() if self.settings.get(name) is not None}
@@ -94,7 +97,7 @@ class StoreWriter:
         name = manifest.shard_name(len(self.records))
         path = self.directory / name
         settings = fingerprint(self.settings)
-        about = {"settings": settings, "first_example": self.examples, "log_probs": "at the temperature of the manifest"}
+        about = {"settings": settings, "first_example": self.examples}
         table = to_table(self._parts, self.settings["k"], json.dumps(about))
         content = arguments.arrow().BufferOutputStream()
         with arguments.arrow().ipc.new_file(content, table.schema) as sink:
@@ -128,9 +131,13 @@ class StoreWriter:
         if not self.records:
             raise ValueError("`data` holds no examples; a store needs at least one.")
         files.write_json(self.directory / manifest.MANIFEST, self._manifest(complete=True))
+        self._remove_records()
+        self.complete = True
+
+    def _remove_records(self):
+        """The manifest has them now."""
         for record in self.records:
             manifest.record_path(self.directory, record["file"]).unlink(missing_ok=True)
-        self.complete = True
 
     def _manifest(self, complete):
         from ... import __version__

@@ -1,5 +1,7 @@
 """Inputs, hard labels and weights that belong to stored targets."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -10,7 +12,7 @@ class Companions:
     """What goes with the targets of an example: arrays, or the batches of a `PyDataset`."""
 
     def __init__(self, inputs, labels, sample_weight, num_examples, batch_size):
-        self.inputs, self.labels, self.sample_weight = inputs, labels, sample_weight
+        self.inputs: Any = inputs
         self.batch_size = batch_size
         self.of_batches = isinstance(inputs, keras.utils.PyDataset)
         self.has_labels = labels is not None
@@ -25,7 +27,7 @@ class Companions:
                 )
         else:
             self.inputs = keras.tree.map_structure(lambda leaf: as_array("inputs", leaf, num_examples), inputs)
-        self.labels = labels if labels is True else as_array("labels", labels, num_examples)
+        self.labels: Any = labels if labels is True else as_array("labels", labels, num_examples)
         self.sample_weight = as_array("sample_weight", sample_weight, num_examples)
 
     def zip_with(self, targets, weights, examples):
@@ -68,7 +70,7 @@ def as_array(name, values, num_examples):
     """A NumPy array with one row per example, or None."""
     if values is None:
         return None
-    array = to_numpy(values)
+    array: Any = to_numpy(values)
     if not array.shape or len(array) != num_examples:
         raise ValueError(
             f"`{name}` has {len(array) if array.shape else 'no'} examples, but the store has {num_examples}. Pass what belongs "
