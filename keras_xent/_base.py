@@ -107,7 +107,7 @@ class StepwiseLoss(keras.losses.Loss):
                 unusable = ops.logical_and(unweighed, self._unusable(y_true, y_pred, axes))
                 kept = _both(kept, ops.logical_not(unusable))
             if kept is not None:
-                y_true, y_pred = self._blank(y_true, kept, axes), blank(y_pred, kept, axes)
+                y_true, y_pred = self._blank(y_true, y_pred, kept, axes), blank(y_pred, kept, axes)
 
             losses = self.call(y_true, y_pred)
 
@@ -148,7 +148,8 @@ class StepwiseLoss(keras.losses.Loss):
         finite = ops.logical_and(finite_rows(y_pred, axes), finite_rows(y_true, axes))
         return ops.logical_not(finite)
 
-    def _blank(self, y_true, kept, axes):
+    def _blank(self, y_true, y_pred, kept, axes):
+        del y_pred
         return blank(y_true, kept, axes)
 
 

@@ -106,6 +106,7 @@ SCORES = Values("probabilities, or other numbers from 0, which are renormalised"
 YES_PROBS = Values("the probability of a yes", 0, 1)
 LOGITS = Values("logits; -inf rules a class out, though not all of a row", -INFINITY, INFINITY, open_high=True, some_finite=True)
 YES_LOGITS = Values("the logit of a yes; -inf and inf are certain", -INFINITY, INFINITY)
+PAIRS = Values("pairs of a class id and its log-probability, at most 0; -inf lists nothing", -INFINITY, INFINITY, open_high=True)
 
 DOMAIN = {
     "CategoricalCrossentropy": Domain(TARGETS, SCORES, LOGITS),
@@ -116,5 +117,5 @@ DOMAIN = {
     "BinaryFocalCrossentropy": Domain(ANSWERS, YES_PROBS, YES_LOGITS),
     "KLDivergence": Domain(TARGET_PROBS, PROBS, LOGITS),
     "CategoricalGeneralizedCrossEntropy": Domain(CLASS_IDS, PROBS, LOGITS),
-    "DistillationLoss": Domain({"logits": LOGITS, "log_probs": LOGITS, "probs": SCORES}, SCORES, LOGITS),
+    "DistillationLoss": Domain({"logits": LOGITS, "log_probs": LOGITS, "probs": SCORES, "top_k": PAIRS}, SCORES, LOGITS),
 }

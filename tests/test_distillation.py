@@ -48,18 +48,19 @@ def compare(rng, dtype="float32", mode="eager", shape=SHAPE, **options):
     )
 
 
+DIVERGENCES = ["kl", "reverse_kl", "jsd", "crossentropy"]
 LABELS = ((None, 0.0), ("sparse", 0.0), ("sparse", 0.3), ("dense", 0.7), ("sparse", 1.0))
 
 
 @pytest.mark.parametrize("from_logits", [True, False])
-@pytest.mark.parametrize("divergence", ["kl", "crossentropy"])
+@pytest.mark.parametrize("divergence", DIVERGENCES)
 @pytest.mark.parametrize("targets", ["logits", "probs", "log_probs"])
 def test_equals_the_definition(rng, targets, divergence, from_logits):
-    first = {"kl": 0, "crossentropy": 1}[divergence]
+    first = DIVERGENCES.index(divergence) % 2
     for turn, (labels, label_weight) in list(enumerate(LABELS))[first::2]:
         options = {"targets": targets, "divergence": divergence, "from_logits": from_logits, "labels": labels}
         options |= {"temperature": (0.5, 1.0, 4.0)[turn % 3], "label_weight": label_weight, "axis": (-1, 1, 0)[turn % 3]}
-        options |= {"scale_by_temperature_squared": bool(turn % 2)}
+        options |= {"scale_by_temperature_squared": bool(turn % 2), "beta": (0.5, 0.1, 0.9)[turn % 3]}
         assert compare(rng, **options) <= 1, options
 
 
@@ -73,6 +74,8 @@ def test_every_dtype(rng, dtype):
 def test_compiled(rng, mode):
     assert compare(rng, mode=mode, targets="logits", labels="sparse", label_weight=0.3) <= 1
     assert compare(rng, mode=mode, targets="probs", divergence="crossentropy", from_logits=False) <= 1
+    assert compare(rng, mode=mode, targets="logits", divergence="reverse_kl", temperature=2.0) <= 1
+    assert compare(rng, mode=mode, targets="log_probs", divergence="jsd", beta=0.3) <= 1
 
 
 def test_the_comparison_can_fail(rng, monkeypatch):
@@ -113,6 +116,49 @@ def test_a_shift_of_the_logits_changes_nothing(rng):
     np.testing.assert_array_equal(losses, shifted)  # whole numbers: the shift is exact
 
 
+def soft(teacher, student, divergence, temperature=1.0, **options):
+    """Losses and gradient without T²."""
+    options |= {"targets": "logits", "divergence": divergence, "scale_by_temperature_squared": False}
+    return value_and_gradient(
+        lambda x: keras_xent.distillation_loss(tensor(teacher, "float32"), x, temperature, **options), tensor(student, "float32")
+    )
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0, 100.0])
+def test_the_jensen_shannon_divergence_is_symmetric_and_at_most_log_2(rng, scale):
+    teacher, student = scale * rng.normal(size=(2, 50, 6))
+    (one, _), (other, _) = soft(teacher, student, "jsd"), soft(student, teacher, "jsd")
+    assert error_in_bounds(one, other, "float32", 6, 10 * scale, floor=1e-2) <= 1
+    assert (one >= 0).all() and (one <= np.log(2) * (1 + 4 * EPSILON["float32"])).all()
+    skewed = soft(teacher, student, "jsd", beta=0.2)[0], soft(student, teacher, "jsd", beta=0.8)[0]
+    assert error_in_bounds(*skewed, "float32", 6, 10 * scale, floor=1e-2) <= 1
+
+
+def test_the_skewed_divergence_tends_to_both_of_kullback_and_leibler(rng):
+    """JSD / β to KL(p, q) as β goes to 0, and JSD / (1 - β) to KL(q, p) as it goes to 1."""
+    teacher, student, near = *rng.normal(size=(2, 8, 5)), 1e-3
+    for divergence, beta in (("kl", near), ("reverse_kl", 1.0 - near)):
+        skewed, _ = soft(teacher, student, "jsd", beta=beta)
+        np.testing.assert_allclose(skewed / near, soft(teacher, student, divergence)[0], rtol=20 * near)
+
+
+def test_the_reverse_divergence_is_the_other_way_round(rng):
+    teacher, student = rng.normal(size=(2, 8, 5))
+    (reverse, _), (kl, _) = soft(teacher, student, "reverse_kl"), soft(student, teacher, "kl")
+    assert error_in_bounds(reverse, kl, "float32", 5, 10, floor=0.1) <= 1
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_at_a_high_temperature_the_gradient_is_the_difference_of_the_logits(rng, divergence):
+    """T² times the gradient tends to f'' (z - t) / K, both centred, where f'' is 1, or β (1 - β) for the mixture."""
+    teacher, student = rng.normal(size=(2, 6, 5))
+    right = (student - student.mean(-1, keepdims=True) - teacher + teacher.mean(-1, keepdims=True)) / 5
+    curvature = 0.25 if divergence == "jsd" else 1.0
+    loss = keras_xent.DistillationLoss(300.0, targets="logits", divergence=divergence, reduction="none")
+    _, gradient = value_and_gradient(lambda x: loss(tensor(teacher, "float32"), x), tensor(student, "float32"))
+    np.testing.assert_allclose(gradient, curvature * right, rtol=0.05, atol=2e-3)
+
+
 @pytest.mark.parametrize("distance", [0.0, 1e-4, 1e-2, 1.0])
 def test_kl_is_exact_for_a_student_close_to_its_teacher(rng, distance):
     """Where q - p - p (log q - log p), summed as written, would leave only rounding errors."""
@@ -131,14 +177,28 @@ def test_kl_is_exact_for_a_student_close_to_its_teacher(rng, distance):
     assert error_in_bounds(gradient, expected_gradient, "float32", 5, 4, floor=1.0) <= 1
 
 
+@pytest.mark.parametrize("divergence", DIVERGENCES)
 @pytest.mark.parametrize("temperature", [0.05, 1.0, 100.0])
-def test_finite_at_any_temperature(temperature):
-    teacher = np.array([[1e3, -1e3, 0.0], [-np.inf, 0.0, 1.0], [0.0, 0.0, 0.0]])
-    student = np.array([[-1e3, 1e3, 0.0], [0.0, 1.0, 2.0], [5.0, 5.0, 5.0]])
-    loss = keras_xent.DistillationLoss(temperature, targets="logits", reduction="none")
-    losses, gradient = value_and_gradient(lambda x: loss(tensor(teacher, "float32"), x), tensor(student, "float32"))
+def test_finite_at_any_temperature(temperature, divergence):
+    """Equal to the definition, too: also where logits over T overflow though their differences do not."""
+    teacher = np.array([[1e3, -1e3, 0.0], [1e30, 0.0, 1e29], [0.0, 0.0, 0.0], [-np.inf, 0.0, 1.0], [3e38, 3e38, 0.0]])
+    student = np.array([[-1e3, 1e3, 0.0], [0.0, 1e30, 1.0], [5.0, 5.0, 5.0], [0.0, 1.0, 2.0], [3e38, 3e38, 3e38]])
+    if divergence == "reverse_kl":  # infinite where the teacher rules a class out
+        teacher, student = teacher[:3], student[:3]
+    teacher, student = np.float32(teacher), np.float32(student)
+    options = {"targets": "logits", "divergence": divergence}
+    loss = keras_xent.DistillationLoss(temperature, **options, reduction="none")
+    losses, gradient = value_and_gradient(lambda x: loss(tensor(teacher), x), tensor(student))
     assert np.isfinite(losses).all() and np.isfinite(gradient).all() and (losses >= 0).all()
-    assert losses[2] == 0.0
+    assert divergence == "crossentropy" or losses[2] == 0.0
+    with np.errstate(all="ignore"):
+        right = reference.distillation_loss(teacher, student, temperature, **options)
+        pull = reference.distillation_loss_gradient(teacher, student, temperature, **options)
+    # a mixture is as far from its parts as they are apart, give or take the rounding of its logarithm
+    floor = 1e-4 * temperature**2 if divergence == "jsd" else 1e-30
+    assert error_in_bounds(losses, right, "float32", 3, 20, floor) <= 1
+    least = temperature if divergence == "crossentropy" else 1e-4 * temperature  # T (q - p) is a difference of numbers up to T
+    assert error_in_bounds(gradient, pull, "float32", 3, 20, np.abs(pull).max(-1, keepdims=True).clip(least)) <= 1
 
 
 def test_no_gradient_flows_into_the_teacher(rng):
@@ -207,7 +267,7 @@ def test_packing(rng, as_tensors):
     ("targets", "labels", "message"),
     [
         (np.zeros((2, 3)), [0, 1, 2], "one class id per row"),
-        (np.zeros((2, 3)), np.zeros((2, 4)), "one class id per row"),
+        (np.zeros((2, 3)), np.zeros((3, 4)), "one class id per row"),
         (np.zeros((2, 3)), [0.5, 1], "whole numbers"),
         (np.zeros((2, 3)), ["a", "b"], None),
         (None, [0, 1], None),

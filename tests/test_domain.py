@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import keras_xent
-from keras_xent.domain import CLASS_IDS, LOGITS, PROBS, SCORES, YES_LOGITS, YES_PROBS
+from keras_xent import reference
+from keras_xent.domain import CLASS_IDS, LOGITS, PAIRS, PROBS, SCORES, YES_LOGITS, YES_PROBS
 from keras_xent.parity.bounds import error_in_bounds
 
 from .backends import MODES, rounded, tensor, value_and_gradient
@@ -42,6 +43,14 @@ def draw(rng, values, shape):
     return rounded(numbers, "float32")
 
 
+def top_k(rng):
+    """Pairs of 3 of the classes, some of which list nothing, or all that there is."""
+    logits = rng.choice([0.1, 3.0, 300.0], size=(ROWS, 1)) * rng.normal(size=(ROWS, CLASSES))
+    pairs = reference.top_k_targets(logits, 3, temperature=4.0)
+    pairs[:2, 1:, 1], pairs[1, 0, 1] = -np.inf, 0.0
+    return rounded(pairs, "float32")
+
+
 def cases(rng, name):
     """The loss on draws from its domain; targets and predictions meet their ends in different rows and in the same."""
     domain, shape = keras_xent.DOMAIN[name], (ROWS, CLASSES)
@@ -49,6 +58,9 @@ def cases(rng, name):
         y_pred = draw(rng, domain.y_pred(from_logits), shape)
         if isinstance(domain.y_true, dict):
             for targets, values in domain.y_true.items():
+                if values is PAIRS:
+                    yield top_k(rng), y_pred, {"from_logits": from_logits, "targets": targets, "divergence": "kl"}
+                    continue
                 for divergence in ("crossentropy", "kl"):
                     options = {"from_logits": from_logits, "targets": targets, "divergence": divergence}
                     yield draw(rng, values, shape), y_pred, options

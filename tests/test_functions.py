@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_xent
+from keras_xent import reference
 
 from .backends import DTYPES, MODES, array, tensor, value_and_gradient
 from .cases import LOSS_CLASSES, every_case, one_hot
@@ -30,7 +31,10 @@ OTHERS = {
     "q": [0.3],
     "temperature": [2.0],
     "targets": ["probs"],
-    "divergence": ["crossentropy"],
+    "divergence": ["crossentropy", "reverse_kl", "jsd"],
+    "beta": [0.2],
+    "tail": ["renormalize", "uniform"],
+    "teacher_classes": [2],
     "label_weight": [0.5],
     "labels": ["dense"],
     "scale_by_temperature_squared": [False],
@@ -46,7 +50,9 @@ CALLS = [
 def arguments_of(name, keyword):
     """Targets for `Y_PRED`, and arguments under which the keyword has an effect."""
     if name == "distillation_loss":
-        options = {"targets": "logits", "temperature": 3.0}
+        options = {"targets": "logits", "temperature": 3.0} | ({"divergence": "jsd"} if keyword == "beta" else {})
+        if keyword == "tail":
+            return reference.top_k_targets(np.log(Y_PRED[::-1] + 0.1), 1, temperature=3.0), options | {"targets": "top_k"}
         if keyword not in ("label_weight", "labels", "ignore_class"):
             return np.log(Y_PRED[::-1] + 0.1), options
         kind = "dense" if keyword == "labels" else "sparse"

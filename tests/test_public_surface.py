@@ -36,7 +36,7 @@ PUBLIC = {
     "sparse_categorical_focal_crossentropy",
 }
 DOCUMENTED = [getattr(keras_xent, name) for name in sorted(PUBLIC - {"DOMAIN", "distill", "reference"})]
-DOCUMENTED.append(keras_xent.distill.on_labels)
+DOCUMENTED += [keras_xent.distill.on_labels, keras_xent.distill.top_k_targets]
 SECTIONS = ("Args:", "Returns:", "Raises:", "Differs from Keras:", "Example:", "Source:")
 
 

@@ -20,6 +20,13 @@ def fail_unless(ok, values, message, culprits):
     return values
 
 
+def scatter_add(ids, values, num_classes):
+    flat_ids, flat_values = ids.reshape(-1, ids.shape[-1]), values.reshape(-1, values.shape[-1])
+    sums = jax.numpy.zeros((flat_ids.shape[0], num_classes), values.dtype)
+    sums = sums.at[jax.numpy.arange(flat_ids.shape[0])[:, None], flat_ids].add(flat_values)
+    return sums.reshape(*ids.shape[:-1], num_classes)
+
+
 def num_replicas():
     return 1  # a sharded program is one program
 

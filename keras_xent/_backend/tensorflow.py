@@ -21,6 +21,17 @@ def fail_unless(ok, values, message, culprits):
         return tf.identity(values)
 
 
+def scatter_add(ids, values, num_classes):
+    shape = tf.shape(ids)
+    rows, k = tf.reduce_prod(shape[:-1]), shape[-1]
+    positions = tf.stack([tf.repeat(tf.range(rows), k), tf.reshape(ids, [-1])], axis=-1)
+    sums = tf.scatter_nd(positions, tf.reshape(values, [-1]), tf.stack([rows, tf.cast(num_classes, "int32")]))
+    sums = tf.reshape(sums, tf.concat([shape[:-1], tf.reshape(tf.cast(num_classes, "int32"), [1])], axis=0))
+    if not tf.is_tensor(num_classes):
+        sums.set_shape([*ids.shape[:-1], num_classes])
+    return sums
+
+
 def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 

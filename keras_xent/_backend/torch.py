@@ -22,6 +22,11 @@ def fail_unless(ok, values, message, culprits):
     return values
 
 
+def scatter_add(ids, values, num_classes):
+    zeros = torch.zeros((*ids.shape[:-1], num_classes), dtype=values.dtype, device=values.device)
+    return zeros.scatter_add(-1, ids.long(), values)
+
+
 def num_replicas():
     return 1  # DistributedDataParallel averages gradients by itself
 

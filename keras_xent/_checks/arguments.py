@@ -64,6 +64,21 @@ def mean_axis(value):
     return class_axis(value)
 
 
+def count(name, value, high=None, of=""):
+    """A whole number from 1, up to `high` of what `of` says."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"`{name}` must be an int. Received: {name}={value!r} of type {type(value).__name__}.")
+    if value < 1 or (high is not None and value > high):
+        bounds = "at least 1" if high is None else f"from 1 to {high}{', ' + of if of else ''}"
+        raise ValueError(f"`{name}` must be {bounds}. Received: {name}={value}.")
+    return int(value)
+
+
+def optional_count(name, value):
+    """None, or a whole number from 1."""
+    return None if value is None else count(name, value)
+
+
 def optional_epsilon(value):
     """Where probabilities are clipped: None (Keras's) or a number."""
     return None if value is None else number("epsilon", value, 0.0, 0.5, open_low=True, open_high=True)

@@ -24,6 +24,18 @@ def invalid_labels(labels, num_classes, considered=None):
     return wrong if considered is None else ops.logical_and(wrong, considered)
 
 
+def each_class_once(times):
+    """How often each row lists each class, at most once, as far as it can be read now."""
+    known = _backend.read(times)
+    if known is not None and (known > 1).any():
+        where = tuple(int(i) for i in np.argwhere(known > 1)[0])
+        position = where[0] if len(where) == 2 else where[:-1]
+        raise ValueError(
+            f"`y_true` lists class {where[-1]} {int(known[where])} times at position {position}; expected each class once. To "
+            "fill up rows that list fewer than k classes, give the others a log-probability of -inf."
+        )
+
+
 def exact_ids(labels, largest):
     """Class ids (or negative marks to ignore) that a float32 holds exactly, as far as they can be read now."""
     known = _backend.read(labels)

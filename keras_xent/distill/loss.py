@@ -13,8 +13,10 @@ from ..losses import categorical, sparse
 from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities
 from ..losses._kinds import OverClasses
 from .divergences import DIVERGENCES
-from .packing import check_packed, check_precision, unpack_targets
-from .teachers import TEACHERS
+from .packing import check_precision
+from .targets import blank_soft, blank_targets, hear, split_targets, target_axes
+from .teachers import TARGETS, teacher_recipe
+from .top_k import TAILS, right_pairs, split_pairs
 
 
 def scale_divergence(divergence, temperature, label_weight, scale_by_temperature_squared):
@@ -35,41 +37,60 @@ def add_label_loss(losses, label_losses, label_weight):
 
 
 STUDENT_FROM_PROBS = (RENORMALIZE, *CLIPPED_LOG)  # their logarithms are logits
-TEMPER = Step("tempered_student", steps.temper)
+TEMPER = Step("tempered_student", steps.temper, logits="soft_logits")
 SCALE = Step("losses", scale_divergence)
 ADD = Step("losses", add_label_loss)
 
 
 def recipe(options):
     """The steps from the teacher's targets and the student's logits to the soft part of the loss."""
-    return (*TEACHERS[options["targets"]], TEMPER, *DIVERGENCES[options["divergence"]], SCALE)
+    return (TEMPER, *teacher_recipe(options), *DIVERGENCES[options["divergence"]], SCALE)
 
 
 def per_example(y_true, y_pred, options, dtype, listener=None):
     """The losses in `dtype`, without the class axis."""
     axis = _checks.resolve_axis(options["axis"], y_pred)
-    if options["labels"] is not None:
+    if needs_precision(options):
         check_precision(y_true)
-    soft, hard = split_targets(_checks.float_tensor("y_true", y_true), y_pred, axis, options["labels"])
+    soft, hard = split_targets(_checks.float_tensor("y_true", y_true), y_pred, axis, options)
     counts = None
     if options["ignore_class"] is not None:
         counts = _labels.counted(hard, None, options["ignore_class"], "error")
-        soft, y_pred = blank(soft, counts, (axis,)), blank(y_pred, counts, (axis,))
+        soft, y_pred = blank_soft(soft, counts, axis, options), blank(y_pred, counts, (axis,))
     quantities = common_quantities(y_pred, options, axis, dtype)
     if not options["from_logits"]:
         quantities["logits"] = run(STUDENT_FROM_PROBS, quantities, listener)
-    quantities["soft_targets"] = ops.stop_gradient(ops.cast(soft, dtype))
-    quantities |= {name: options[name] for name in ("temperature", "label_weight", "scale_by_temperature_squared")}
+    quantities |= {name: options[name] for name in ("label_weight", "scale_by_temperature_squared", "beta")}
+    temperature = options["temperature"]
+    quantities["temperature"] = ops.cast(temperature, dtype) if ops.is_tensor(temperature) else temperature
     if options["label_weight"] < 1.0:
-        losses = run(recipe(options), quantities, listener)
+        losses = soft_loss(ops.stop_gradient(soft), quantities, options, axis, dtype, listener)
         losses = losses if counts is None else ops.where(counts, losses, 0.0)
     else:  # an infinite divergence would survive the weight 0
         losses = 0.0
-    if options["label_weight"] == 0.0:
-        return losses
-    quantities["losses"] = losses
-    quantities["label_losses"] = label_loss(hard, quantities["logits"], options, dtype, listener)
-    return run((ADD,), quantities, listener)
+    if options["label_weight"] > 0.0:
+        quantities["losses"] = losses
+        quantities["label_losses"] = label_loss(hard, quantities["logits"], options, dtype, listener)
+        losses = run((ADD,), quantities, listener)
+    return _checks.several_classes_when_run(losses, y_pred, axis)
+
+
+def soft_loss(soft, quantities, options, axis, dtype, listener=None):
+    """The teacher's part of the losses."""
+    logits = hear(quantities["logits"], axis, options["teacher_classes"])
+    if options["targets"] != "top_k":
+        taken = {"soft_logits": logits, "soft_targets": ops.cast(hear(soft, axis, options["teacher_classes"]), dtype)}
+        return run(recipe(options), quantities | taken, listener)
+    logits = ops.moveaxis(logits, axis, -1)
+    pairs, right = split_pairs(soft, ops.shape(logits)[-1], dtype)
+    taken = {"soft_logits": logits, "axis": len(logits.shape) - 1, **pairs}
+    losses = run(recipe(options), quantities | taken, listener)
+    return _checks.fail_where_wrong(losses, right, "`y_true` lists an id that is no class, or a class twice", ())
+
+
+def needs_precision(options):
+    """Whether `y_true` holds class ids, which half precision would round."""
+    return options["labels"] is not None or options["targets"] == "top_k"
 
 
 def label_loss(hard, logits, options, dtype, listener=None):
@@ -81,37 +102,32 @@ def label_loss(hard, logits, options, dtype, listener=None):
     return sparse.per_example(hard, logits, label_options, dtype, listener)
 
 
-def split_targets(y_true, y_pred, axis, labels):
-    """The teacher's numbers, of `y_pred`'s shape, and the hard labels or None."""
-    _checks.several_classes(y_pred, axis)
-    if labels is None:
-        _checks.same_shape(y_true, y_pred, " For hard labels in `y_true`, see `keras_xent.pack_targets` and `labels`.")
-        return y_true, None
-    check_packed(y_true, y_pred, axis, labels)
-    soft, hard = unpack_targets(y_true, labels)
-    return ops.moveaxis(soft, -1, axis), ops.moveaxis(hard, -1, axis) if labels == "dense" else hard
-
-
 def checked(
     temperature,
     targets,
     from_logits,
     divergence,
+    beta,
     label_weight,
     labels,
     scale_by_temperature_squared,
+    tail,
+    teacher_classes,
     ignore_class,
     axis,
 ):
     """The options, each checked."""
     options = {
         "temperature": _checks.number("temperature", temperature, 0.0, open_low=True),
-        "targets": _checks.choice("targets", targets, tuple(TEACHERS)),
+        "targets": _checks.choice("targets", targets, TARGETS),
         "from_logits": _checks.flag("from_logits", from_logits),
         "divergence": _checks.choice("divergence", divergence, tuple(DIVERGENCES)),
+        "beta": _checks.number("beta", beta, 0.0, 1.0, open_low=True, open_high=True),
         "label_weight": _checks.number("label_weight", label_weight, 0.0, 1.0),
         "labels": _checks.choice("labels", labels, (None, "sparse", "dense")),
         "scale_by_temperature_squared": _checks.flag("scale_by_temperature_squared", scale_by_temperature_squared),
+        "tail": _checks.choice("tail", tail, TAILS),
+        "teacher_classes": _checks.optional_count("teacher_classes", teacher_classes),
         "ignore_class": _checks.class_ids("ignore_class", ignore_class),
         "axis": _checks.class_axis(axis),
     }
@@ -137,40 +153,55 @@ def distillation_loss(
     targets: str,
     from_logits: bool = True,
     divergence: str = "kl",
+    beta: float = 0.5,
     label_weight: float = 0.0,
     labels: str | None = None,
     scale_by_temperature_squared: bool = True,
+    tail: str = "bucket",
+    teacher_classes: int | None = None,
     ignore_class: int | Collection[int] | None = None,
     axis: int = -1,
 ) -> Any:
     """How far a student is from its teacher at a temperature, one loss per example, in nats.
 
-    loss = (1 - λ) T² D(softmax(t / T), softmax(s / T)) + λ CE(label, softmax(s)), where D(p, q) is Σ_k p_k log(p_k / q_k)
-    ("kl") or -Σ_k p_k log q_k ("crossentropy"), and softmax(t / T) is p^(1/T) / Σ p^(1/T) for probabilities p.
+    loss = (1 - λ) T² D(softmax(t / T), softmax(s / T)) + λ CE(label, softmax(s)), where softmax(t / T) is p^(1/T) / Σ p^(1/T) for
+    probabilities p, and D(p, q) is Σ_k p_k log(p_k / q_k) ("kl"), Σ_k q_k log(q_k / p_k) ("reverse_kl"),
+    β KL(p, m) + (1 - β) KL(q, m) with m = β p + (1 - β) q ("jsd"), or -Σ_k p_k log q_k ("crossentropy").
 
     Args:
-        y_true: What the teacher said, of the shape of `y_pred`; with `labels`, what `pack_targets` returned. No gradient
-            flows into it.
+        y_true: What the teacher said, of the shape of `y_pred`, or (..., k, 2) for a top-k; with `labels`, what `pack_targets`
+            returned. No gradient flows into it.
         y_pred: The student's logits, or probabilities; `axis` holds the two or more classes.
         temperature: T > 0. Above 1 it softens both distributions, below 1 it sharpens them.
-        targets: `"logits"`, `"probs"` or `"log_probs"`: what `y_true` holds of the teacher.
+        targets: `"logits"`, `"probs"`, `"log_probs"` or `"top_k"`: what `y_true` holds of the teacher. A top-k, of shape
+            (..., k, 2), holds pairs of a class id and its log-probability at temperature T, as `top_k_targets` makes them; one
+            of -inf lists nothing.
         from_logits: Whether `y_pred` holds logits. Probabilities are renormalised, clipped and logged, and the logarithms
             taken for logits.
-        divergence: `"kl"` or `"crossentropy"`; they differ by the teacher's entropy, and have the same gradient.
+        divergence: `"kl"`, `"reverse_kl"`, `"jsd"` or `"crossentropy"`. The first and the last differ by the teacher's
+            entropy, and have the same gradient; the second is infinite where the teacher rules a class out, the third at most
+            log 2 (before T²).
+        beta: β in (0, 1), of `"jsd"`: the teacher's share of the mixture. At 1/2 the divergence is symmetric.
         label_weight: λ in [0, 1], the share of the hard labels' cross-entropy, which is taken at temperature 1.
         labels: None, or `"sparse"` or `"dense"`: `y_true` was made by `pack_targets` from such labels.
         scale_by_temperature_squared: Whether T² is there. It keeps the size of the gradient independent of T.
+        tail: What a top-k says of the classes that it does not list. `"bucket"`: one class holds them all, for teacher and
+            student; of `"kl"` this is a lower bound. `"renormalize"`: nothing, both are renormalised over the k.
+            `"uniform"`: the teacher gives each of them the same.
+        teacher_classes: The soft part looks at the first so many classes of both, which may have more, such as the padding of
+            a vocabulary; the label's part at all of the student's. None: both have the same classes, and all count.
         ignore_class: A class id, or several: positions whose sparse label it is cost 0, for both parts, and, in the class,
             leave the denominator.
         axis: The class axis of `y_pred`, and of `y_true` unless it is packed.
 
     Returns:
-        The losses, of the shape of `y_pred` without `axis` and in its dtype; half precision is summed in float32. `"kl"` is
+        The losses, of the shape of `y_pred` without `axis` and in its dtype; half precision is summed in float32. Divergences are
         at least 0. A row of zero probabilities holds no teacher: its soft part is 0.
 
     Raises:
         ValueError: Shapes that do not fit, an axis out of range, one class, a temperature that is not positive and finite,
-            a `label_weight` without `labels`, packed targets in half precision, labels that are no class ids.
+            a `label_weight` without `labels`, packed or top-k targets in half precision, ids that are no classes or
+            listed twice.
         TypeError: An argument or array of the wrong type.
 
     Differs from Keras:
@@ -185,17 +216,21 @@ def distillation_loss(
         0.47697
 
     Source:
-        Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015); the definition:
-        `keras_xent.reference.distillation_loss`.
+        Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015); for the reverse and the generalised
+        Jensen-Shannon divergence Agarwal et al., "On-Policy Distillation of Language Models" (2023), equation 1; the
+        definition: `keras_xent.reference.distillation_loss`.
     """
     options = checked(
         temperature,
         targets,
         from_logits,
         divergence,
+        beta,
         label_weight,
         labels,
         scale_by_temperature_squared,
+        tail,
+        teacher_classes,
         ignore_class,
         axis,
     )
@@ -210,8 +245,8 @@ class DistillationLoss(OverClasses):
     ignored.
 
     Args:
-        temperature, targets, from_logits, divergence, label_weight, labels, scale_by_temperature_squared, ignore_class,
-            axis: As in `distillation_loss`.
+        temperature, targets, from_logits, divergence, beta, label_weight, labels, scale_by_temperature_squared, tail,
+            teacher_classes, ignore_class, axis: As in `distillation_loss`.
         reduction: `"sum_over_batch_size"` or `"mean"` (denominator: the number of losses that are neither masked nor
             ignored), `"sum"`, `"mean_with_sample_weight"` (denominator: the sum of `sample_weight`, of those neither masked
             nor ignored), `"none"`.
@@ -246,9 +281,12 @@ class DistillationLoss(OverClasses):
         targets: str,
         from_logits: bool = True,
         divergence: str = "kl",
+        beta: float = 0.5,
         label_weight: float = 0.0,
         labels: str | None = None,
         scale_by_temperature_squared: bool = True,
+        tail: str = "bucket",
+        teacher_classes: int | None = None,
         ignore_class: int | Collection[int] | None = None,
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
@@ -260,38 +298,39 @@ class DistillationLoss(OverClasses):
             targets,
             from_logits,
             divergence,
+            beta,
             label_weight,
             labels,
             scale_by_temperature_squared,
+            tail,
+            teacher_classes,
             ignore_class,
             axis,
         )
         self._configure(name, reduction, dtype, options)
 
     def _match(self, y_true, y_pred):
-        if self.labels is not None:
+        if needs_precision(self._options):
             check_precision(y_true)
         y_true = self._floats("y_true", y_true)
-        split_targets(y_true, y_pred, _checks.resolve_axis(self.axis, y_pred), self.labels)
+        split_targets(y_true, y_pred, _checks.resolve_axis(self.axis, y_pred), self._options)
         return y_true, y_pred
 
     def _counted(self, y_true, y_pred):
         if self.ignore_class is None:
             return None
-        axis = _checks.resolve_axis(self.axis, y_pred)
-        _, hard = split_targets(y_true, y_pred, axis, self.labels)
+        _, hard = split_targets(y_true, y_pred, _checks.resolve_axis(self.axis, y_pred), self._options)
         return _labels.counted(hard, None, self.ignore_class, "error")
 
     def _unusable(self, y_true, y_pred, axes):
-        usable = ops.logical_and(finite_rows(y_pred, axes), finite_rows(y_true, self._target_axes(y_true, axes)))
+        soft, hard = split_targets(y_true, y_pred, axes[0], self._options)
+        num_classes = ops.shape(y_pred)[axes[0]]
+        usable = ops.logical_and(finite_rows(y_pred, axes), finite_rows(y_true, target_axes(y_true, axes, self._options)))
         if self.labels == "sparse":
-            valid = _checks.valid_labels(unpack_targets(y_true, "sparse")[1], ops.shape(y_pred)[axes[0]])
-            usable = ops.logical_and(usable, valid)
+            usable = ops.logical_and(usable, _checks.valid_labels(hard, num_classes))
+        if self.targets == "top_k":
+            usable = ops.logical_and(usable, right_pairs(soft, self.teacher_classes or num_classes))
         return ops.logical_not(usable)
 
-    def _blank(self, y_true, kept, axes):
-        return blank(y_true, kept, self._target_axes(y_true, axes))
-
-    def _target_axes(self, y_true, axes):
-        """The class axis of `y_true`: that of the predictions, or the last if the targets are packed."""
-        return axes if self.labels is None else (len(y_true.shape) - 1,)
+    def _blank(self, y_true, y_pred, kept, axes):
+        return blank_targets(y_true, kept, axes, self._options, ops.shape(y_pred)[axes[0]])

@@ -1,7 +1,8 @@
 """Soft and hard targets in one tensor, since `fit` hands a loss one `y_true`.
 
-The layout, which nothing outside this file knows: the class axis last; behind the teacher's K numbers either the class id
-(one number) or the K numbers of a dense label.
+The layout, which nothing outside this file knows: the class axis last; behind the teacher's numbers (one per class, or the k
+pairs of a top-k one after the other) either the class id (one number) or the numbers of a dense label, one per class of the
+student.
 """
 
 from typing import Any
@@ -15,12 +16,14 @@ from .. import _checks
 LARGEST_EXACT_ID = 2**24  # float32 holds every whole number up to here
 
 
-def pack_targets(targets: Any, labels: Any) -> Any:
+def pack_targets(targets: Any, labels: Any, *, top_k: bool = False) -> Any:
     """A teacher's targets and the hard labels in one float32 `y_true`, for `compile` and `fit`.
 
     Args:
-        targets: The teacher's numbers, of shape (..., num_classes): logits, probabilities or log-probabilities.
-        labels: Class ids of shape (...) or (..., 1), or dense labels of the shape of `targets`.
+        targets: The teacher's numbers, of shape (..., num_classes): logits, probabilities or log-probabilities; or, of shape
+            (..., k, 2), what `top_k_targets` returns.
+        labels: Class ids of shape (...) or (..., 1), or dense labels of shape (..., num_classes), the student's.
+        top_k: Whether `targets` holds the pairs of a top-k.
 
     Returns:
         A float32 array with the class axis last, for `DistillationLoss(labels="sparse")` or `labels="dense"`: a NumPy
@@ -45,48 +48,65 @@ def pack_targets(targets: Any, labels: Any) -> Any:
     """
     if ops.is_tensor(targets) or ops.is_tensor(labels):
         targets, labels = _checks.float_tensor("targets", targets, "float32"), ops.convert_to_tensor(labels)
-        cast, concatenate, expand = ops.cast, ops.concatenate, ops.expand_dims
+        cast, concatenate, expand, reshape = ops.cast, ops.concatenate, ops.expand_dims, ops.reshape
     else:
         targets = _checks.number_array("targets", targets).astype("float32")
         labels = _checks.number_array("labels", labels)
         cast, concatenate, expand = lambda array, dtype: array.astype(dtype), np.concatenate, np.expand_dims
-    _checks.several_classes(targets, len(targets.shape) - 1, name="targets")
-    if tuple(labels.shape) == tuple(targets.shape[:-1]):
+        reshape = np.reshape
+    rows = _rows_of(targets, _checks.flag("top_k", top_k))
+    if tuple(labels.shape) == rows:
         labels = expand(labels, -1)
-    is_sparse = tuple(labels.shape) == (*targets.shape[:-1], 1)
-    if not is_sparse and tuple(labels.shape) != tuple(targets.shape):
+    if tuple(labels.shape[:-1]) != rows:
         raise ValueError(
-            "`labels` must hold one class id per row of `targets`, or be dense labels of the same shape. "
-            f"Received: targets.shape={tuple(targets.shape)}, labels.shape={tuple(labels.shape)}."
+            "`labels` must hold one class id per row of `targets`, or be dense labels with a class axis behind the same rows. "
+            f"Received: targets.shape={tuple(targets.shape)}, labels.shape={tuple(labels.shape)}, top_k={top_k}."
         )
-    if is_sparse:
+    if labels.shape[-1] == 1:
         _checks.exact_ids(labels, LARGEST_EXACT_ID)
+    if top_k:
+        targets = reshape(targets, (*rows, 2 * targets.shape[-2]))
     return concatenate([targets, cast(labels, "float32")], -1)
 
 
-def unpack_targets(y_true, labels):
-    """The teacher's targets and the hard labels: class ids without a class axis, or dense labels."""
-    if labels == "sparse":
-        return y_true[..., :-1], y_true[..., -1]
-    return ops.split(y_true, 2, axis=-1)
+def _rows_of(targets, top_k):
+    """The shape of the teacher's numbers without the classes."""
+    if not top_k:
+        _checks.several_classes(targets, len(targets.shape) - 1, name="targets")
+        return tuple(targets.shape[:-1])
+    if len(targets.shape) < 2 or targets.shape[-1] != 2:
+        raise ValueError(
+            "With top_k=True `targets` must be what `keras_xent.distill.top_k_targets` returns, of shape (..., k, 2). Received: "
+            f"targets.shape={tuple(targets.shape)}."
+        )
+    return tuple(targets.shape[:-2])
 
 
-def packed_width(num_classes, labels):
-    """The size of the last axis of packed targets."""
-    return num_classes + (1 if labels == "sparse" else num_classes)
+def width_of(labels, num_classes):
+    """How many numbers the hard label of a row takes."""
+    return 1 if labels == "sparse" else num_classes
+
+
+def unpack_targets(y_true, labels, num_classes):
+    """The teacher's numbers and the hard labels: class ids without a class axis, or dense labels."""
+    width = width_of(labels, num_classes)
+    hard = y_true[..., -width:]
+    return y_true[..., :-width], hard[..., 0] if labels == "sparse" else hard
 
 
 def kind_of_labels(y_true, num_classes):
-    """Whether packed targets carry "sparse" or "dense" labels."""
+    """Whether packed targets of a teacher with all of the student's classes carry "sparse" or "dense" labels."""
     if num_classes is None:
         raise ValueError("Metrics on packed targets need to know the number of classes, but `y_pred` has no static last axis.")
-    for labels in ("sparse", "dense"):
-        if y_true.shape[-1] == packed_width(num_classes, labels):
+    widths = {labels: num_classes + width_of(labels, num_classes) for labels in ("sparse", "dense")}
+    for labels, width in widths.items():
+        if y_true.shape[-1] == width:
             return labels
     raise ValueError(
         "Expected targets made by `keras_xent.pack_targets`, whose last axis for the "
-        f"{num_classes} classes of `y_pred` is {packed_width(num_classes, 'sparse')} or {packed_width(num_classes, 'dense')} "
-        f"long. Received: y_true.shape={tuple(y_true.shape)}."
+        f"{num_classes} classes of `y_pred` is {widths['sparse']} or {widths['dense']} long; of a top-k, or of a teacher with "
+        'other classes, say which labels they carry: `on_labels(metric, labels="sparse")` or "dense". '
+        f"Received: y_true.shape={tuple(y_true.shape)}."
     )
 
 
@@ -100,16 +120,4 @@ def check_precision(y_true):
             f"`y_true` is packed targets in {dtype}, which cannot hold class ids above {256 if dtype == 'bfloat16' else 2048}. "
             "Keep what `keras_xent.pack_targets` returns in float32: do not cast it with the inputs, and give the model a mixed "
             "precision policy instead of a half-precision `floatx`."
-        )
-
-
-def check_packed(y_true, y_pred, axis, labels):
-    """Packed targets that fit the predictions."""
-    rows = tuple(y_pred.shape[:axis]) + tuple(y_pred.shape[axis + 1 :])
-    width = None if y_pred.shape[axis] is None else packed_width(y_pred.shape[axis], labels)
-    if not _checks.shapes_agree(y_true.shape, (*rows, width)):
-        raise ValueError(
-            f"With labels={labels!r}, `y_true` and `y_pred` must have the same shape but for the class axis, which "
-            f"`keras_xent.pack_targets` puts last: expected y_true.shape={(*rows, width)}. Received: "
-            f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}."
         )

@@ -1,6 +1,7 @@
 """From what a teacher left behind to its tempered distribution: one recipe per form.
 
-Each starts from `soft_targets` and ends in `teacher` and `teacher_log_probs`; `mass` is 1, or 0 for rows of zero
+Each starts from `soft_targets` (a top-k from what `split_pairs` made of them, and from `tempered_student`, which it may replace
+by the student as that teacher sees it) and ends in `teacher` and `teacher_log_probs`; `mass` is 1, or 0 for rows of zero
 probabilities, in which the teacher says nothing.
 """
 
@@ -9,6 +10,7 @@ from keras import ops
 from .. import steps
 from .._recipe import Step
 from ..losses._common import below_top
+from .top_k import TAIL_RECIPES
 
 
 def find_mass(soft_targets, axis):
@@ -43,13 +45,22 @@ def take_logits(soft_targets):
     return soft_targets
 
 
-TEMPERED_SOFTMAX = (
-    Step("tempered_teacher", steps.temper, logits="teacher_logits"),
+SOFTMAX = (
     *below_top("tempered_teacher", prefix="teacher_", leads="no_lead"),
     Step("teacher_log_probs", steps.log_softmax, depths="teacher_depths", log_denominator="teacher_log_denominator"),
     Step("teacher", steps.softmax, depths="teacher_depths", log_denominator="teacher_log_denominator"),
 )
-FROM_LOGITS = (Step("mass", assume_mass), Step("teacher_logits", take_logits), *TEMPERED_SOFTMAX)
-FROM_PROBS = (Step("mass", find_mass), Step("teacher_logits", take_log), *TEMPERED_SOFTMAX)
+MASS = Step("mass", assume_mass)
+TEMPER = Step("tempered_teacher", steps.temper, logits="teacher_logits")
+FROM_LOGITS = (MASS, Step("teacher_logits", take_logits), TEMPER, *SOFTMAX)
+FROM_PROBS = (Step("mass", find_mass), Step("teacher_logits", take_log), TEMPER, *SOFTMAX)
+FROM_TOP_K = {tail: (MASS, *tail_recipe, *SOFTMAX) for tail, tail_recipe in TAIL_RECIPES.items()}
 
-TEACHERS = {"logits": FROM_LOGITS, "log_probs": FROM_LOGITS, "probs": FROM_PROBS}
+
+def teacher_recipe(options):
+    """The steps from `soft_targets` to the teacher."""
+    kind = options["targets"]
+    return FROM_TOP_K[options["tail"]] if kind == "top_k" else FROM_PROBS if kind == "probs" else FROM_LOGITS
+
+
+TARGETS = ("logits", "probs", "log_probs", "top_k")

@@ -82,7 +82,7 @@ WEIGH = Step("targets", steps.weigh)
 def below_top(logits="logits", prefix="", leads="leads"):
     """The steps of a softmax in which nothing cancels: how far each class lies below the top one, and the denominator.
 
-    `leads` names the verdict of `steps.check_lead`, or a quantity that is False.
+    `leads` names the verdict of `steps.check_lead` ("leads") or `steps.check_top` ("top_leads"), or a quantity that is False.
     """
     is_top, top_logit, center, lift, depths, others, log_denominator = (
         prefix + name for name in ("is_top", "top_logit", "top_center", "lift", "depths", "others", "log_denominator")
@@ -91,6 +91,7 @@ def below_top(logits="logits", prefix="", leads="leads"):
         Step(is_top, steps.mark_top, logits=logits),
         Step(top_logit, steps.pick_top_logit, logits=logits, is_top=is_top),
         *((Step("leads", steps.check_lead, is_top=is_top),) if leads == "leads" else ()),
+        *((Step(leads, steps.check_top, logits=logits, is_top=is_top, top_logit=top_logit),) if leads == "top_leads" else ()),
         Step(center, steps.center_on_top, top_logit=top_logit, leads=leads),
         Step(lift, steps.measure_lift, top_logit=top_logit, leads=leads),
         Step(depths, steps.measure_depths, logits=logits, is_top=is_top, top_center=center, lift=lift),

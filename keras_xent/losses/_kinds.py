@@ -103,7 +103,8 @@ class ClassIdLoss(OverClasses):
         valid = _checks.valid_labels(y_true, self._num_classes(y_pred))
         return ops.logical_not(ops.logical_and(valid, finite_rows(y_pred, axes)))
 
-    def _blank(self, y_true, kept, axes):
+    def _blank(self, y_true, y_pred, kept, axes):
+        del y_pred, axes
         return blank(y_true, kept, ())  # labels have no class axis
 
     def _num_classes(self, y_pred):

@@ -24,6 +24,7 @@ from .focal import (
 )
 from .generalized import categorical_generalized_cross_entropy, categorical_generalized_cross_entropy_gradient
 from .reduction import reduce_losses
+from .teachers import top_k_targets
 
 __all__ = [
     "binary_crossentropy",
@@ -45,4 +46,5 @@ __all__ = [
     "sparse_categorical_crossentropy_gradient",
     "sparse_categorical_focal_crossentropy",
     "sparse_categorical_focal_crossentropy_gradient",
+    "top_k_targets",
 ]

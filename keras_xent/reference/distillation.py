@@ -9,6 +9,7 @@ from .categorical import (
     sparse_categorical_crossentropy,
     sparse_categorical_crossentropy_gradient,
 )
+from .teachers import teach
 
 _LABEL_LOSS = {"sparse": sparse_categorical_crossentropy, "dense": categorical_crossentropy}
 _LABEL_GRADIENT = {"sparse": sparse_categorical_crossentropy_gradient, "dense": categorical_crossentropy_gradient}
@@ -22,30 +23,27 @@ def distillation_loss(
     targets,
     from_logits=True,
     divergence="kl",
+    beta=0.5,
     label_weight=0.0,
     labels=None,
     hard_labels=None,
     scale_by_temperature_squared=True,
+    tail="bucket",
+    teacher_classes=None,
     axis=-1,
     epsilon=None,
     dtype="float64",
 ):
     """loss = (1 - λ) T² D(teacher^(1/T), student^(1/T)) + λ CE(hard label, student), one per example.
 
-    D is Σ_k p_k (log p_k - log q_k), or -Σ_k p_k log q_k ("crossentropy"). `y_true` is the teacher alone; the
-    hard labels stand beside it in `hard_labels`.
+    D(p, q) is Σ_k p_k (log p_k - log q_k) ("kl"), Σ_k q_k (log q_k - log p_k) ("reverse_kl"), β KL(p, m) + (1 - β) KL(q, m) with
+    m = β p + (1 - β) q ("jsd"), or -Σ_k p_k log q_k ("crossentropy"). `y_true` is the teacher alone, its classes along the axis
+    that they have in `y_pred` (a top-k's id and log-probability pairs along the last two); the hard labels stand beside it in
+    `hard_labels`.
     """
     student = _student_logits(y_pred, from_logits, axis, epsilon, dtype)
-    log_teacher = _tempered_teacher(y_true, targets, temperature, axis)
-    log_student = a.log_softmax(student / temperature, axis)
-    teacher = np.exp(log_teacher)
-    if divergence == "kl":
-        ratio = np.where(teacher > 0, log_student, 0.0) - np.where(teacher > 0, log_teacher, 0.0)
-        # p φ(log q/p) with φ(d) = e^d - 1 - d >= 0 is q - p - p log(q/p); the sum over k drops q - p
-        terms = np.where(teacher > 0, teacher * _expm1_minus(ratio), np.exp(log_student))
-        soft = (terms * (teacher.sum(axis=axis, keepdims=True) > 0)).sum(axis=axis)
-    else:
-        soft = -a.product(teacher, log_student).sum(axis=axis)
+    log_p, log_q, says = _distributions(y_true, student, temperature, targets, tail, teacher_classes, axis)[:3]
+    soft = says * _DIVERGENCES[divergence](log_p, log_q, beta)
     loss = (1.0 - label_weight) * (temperature**2 if scale_by_temperature_squared else 1.0) * soft
     if label_weight:
         assert labels is not None
@@ -61,19 +59,25 @@ def distillation_loss_gradient(
     targets,
     from_logits=True,
     divergence="kl",
+    beta=0.5,
     label_weight=0.0,
     labels=None,
     hard_labels=None,
     scale_by_temperature_squared=True,
+    tail="bucket",
+    teacher_classes=None,
     axis=-1,
     epsilon=None,
     dtype="float64",
 ):
-    """d loss / d y_pred: for logits (1 - λ) T² (q - p) / T + λ (softmax(s) - label); the same for both divergences."""
-    del divergence  # they differ by the teacher's entropy, a constant
+    """d loss / d y_pred: for logits (1 - λ) T² g / T + λ (softmax(s) - label), g being d D / d (s / T).
+
+    g is q - p ("kl", "crossentropy"), q (e - Σ q e) with e = log q - log p ("reverse_kl") or (1 - β) (log q - log m) ("jsd").
+    """
     student = _student_logits(y_pred, from_logits, axis, epsilon, dtype)
-    teacher = np.exp(_tempered_teacher(y_true, targets, temperature, axis))
-    soft = a.softmax_minus(a.log_softmax(student / temperature, axis), teacher, axis) / temperature
+    log_p, log_q, says, back = _distributions(y_true, student, temperature, targets, tail, teacher_classes, axis)
+    pull = says[..., None] * _GRADIENTS[divergence](log_p, log_q, beta)
+    soft = np.moveaxis(back(pull), -1, axis) / temperature
     gradient = (1.0 - label_weight) * (temperature**2 if scale_by_temperature_squared else 1.0) * soft
     if label_weight:
         assert labels is not None
@@ -90,18 +94,79 @@ def _student_logits(y_pred, from_logits, axis, epsilon, dtype):
     return y_pred if from_logits else np.log(a.clip(a.renormalize(y_pred, axis), epsilon, dtype))
 
 
-def _tempered_teacher(y_true, targets, temperature, axis):
-    """log softmax(t / T); for probabilities log(p^(1/T) / Σ p^(1/T)), which is the same without the logits.
+def _distributions(y_true, student, temperature, targets, tail, teacher_classes, axis):
+    """log p and log q, classes last; where there is a teacher; and the way back from a gradient of the student's s / T.
 
-    A row of zero probabilities has no teacher in it: it stays zero, and contributes nothing.
+    A top-k teacher is told apart from its student over the k classes, and the rest as its tail says.
     """
-    y_true = np.asarray(y_true, "float64")
-    if targets != "probs":
-        return a.log_softmax(y_true / temperature, axis)
-    says_nothing = ~y_true.any(axis=axis, keepdims=True)
-    with np.errstate(divide="ignore"):
-        log_probs = np.log(np.where(says_nothing, 1.0, y_true))
-    return np.where(says_nothing, -np.inf, a.log_softmax(log_probs / temperature, axis))
+    every = np.moveaxis(np.asarray(student, "float64"), axis, -1)
+    heard = every[..., :teacher_classes]
+    tempered = (heard - heard.max(axis=-1, keepdims=True)) / temperature
+    log_p, says, seen = teach(y_true, targets, temperature, tail, teacher_classes, axis, tempered)
+
+    def back(pull):
+        whole = np.zeros_like(every)
+        whole[..., : heard.shape[-1]] = pull if seen is None else seen.spread(pull)
+        return whole
+
+    return log_p, a.log_softmax(tempered if seen is None else seen.logits, -1), says, back
+
+
+def _kl(log_p, log_q, beta=None):
+    """Σ_k p_k φ(log q_k - log p_k), φ(d) = e^d - 1 - d >= 0: the sum over k drops q - p; where p_k is 0, the share is q_k."""
+    del beta
+    p = np.exp(log_p)
+    ratio = np.where(p > 0, log_q, 0.0) - np.where(p > 0, log_p, 0.0)  # -inf where the prediction rules the class out
+    return np.where(p > 0, p * _expm1_minus(ratio), np.exp(log_q)).sum(axis=-1)
+
+
+def _log_mixture(log_p, log_q, beta):
+    return np.logaddexp(np.log(beta) + log_p, np.log1p(-beta) + log_q)
+
+
+def _jsd(log_p, log_q, beta):
+    log_m = _log_mixture(log_p, log_q, beta)
+    return beta * _kl(log_p, log_m) + (1.0 - beta) * _kl(log_q, log_m)
+
+
+def _crossentropy(log_p, log_q, beta):
+    del beta
+    return -a.product(np.exp(log_p), log_q).sum(axis=-1)
+
+
+def _q_minus_p(log_p, log_q, beta):
+    del beta
+    return a.softmax_minus(log_q, np.exp(log_p), -1)
+
+
+def _excess(log_q, log_other):
+    """log q - log of the other; 0 where q is 0."""
+    possible = log_q > -np.inf
+    return np.where(possible, log_q, 0.0) - np.where(possible, log_other, 0.0)
+
+
+def _centered(log_q, excess):
+    """q (e - Σ q e), the gradient of Σ q e by the logits of q where e's own adds up to nothing.
+
+    e is measured from that of q's largest, which then adds nothing to the mean that cancels.
+    """
+    q = np.exp(log_q)
+    excess = excess - np.take_along_axis(excess, np.argmax(log_q, axis=-1, keepdims=True), -1)
+    return a.product(q, excess - a.product(q, excess).sum(axis=-1, keepdims=True))
+
+
+_DIVERGENCES = {
+    "kl": _kl,
+    "reverse_kl": lambda log_p, log_q, beta: _kl(log_q, log_p),
+    "jsd": _jsd,
+    "crossentropy": _crossentropy,
+}
+_GRADIENTS = {
+    "kl": _q_minus_p,
+    "reverse_kl": lambda log_p, log_q, beta: _centered(log_q, _excess(log_q, log_p)),
+    "jsd": lambda log_p, log_q, beta: (1.0 - beta) * _centered(log_q, _excess(log_q, _log_mixture(log_p, log_q, beta))),
+    "crossentropy": _q_minus_p,
+}
 
 
 def _expm1_minus(d):

@@ -37,6 +37,7 @@ from .probabilities import clip, log, log_complement, renormalize
 from .softmax import (
     center_on_top,
     check_lead,
+    check_top,
     expect_loss,
     log_softmax,
     log_top_denominator,
@@ -71,6 +72,7 @@ __all__ = [
     "balance_answers",
     "center_on_top",
     "check_lead",
+    "check_top",
     "choose_center",
     "choose_cost",
     "choose_log",

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from .target_class import find_top_logit
 from .tensors import FAR_BELOW, class_ids, product
 
 
@@ -29,6 +30,15 @@ def check_lead(targets, is_top, axis):
     """
     target_of_top = ops.sum(ops.where(is_top, targets, 0.0), axis=axis, keepdims=True)
     return 2.0 * target_of_top > ops.sum(targets, axis=axis, keepdims=True)
+
+
+def check_top(logits, is_top, top_logit, axis):
+    """Whether the top class has most of the prediction.
+
+    Σ_{k ≠ top} exp(z_k - m) < 1
+    """
+    below = ops.where(is_top, FAR_BELOW, ops.stop_gradient(logits - top_logit))
+    return ops.sum(ops.exp(below), axis=axis, keepdims=True) < 1.0
 
 
 def center_on_top(top_logit, leads):
@@ -101,9 +111,12 @@ def softmax(depths, log_denominator):
     return ops.exp(-depths) * ops.exp(-log_denominator)
 
 
-def temper(logits, temperature):
+def temper(logits, temperature, axis):
     """Softens (T > 1) or sharpens (T < 1) the distribution that the logits stand for.
 
-    z_k ← z_k / T
+    They are measured from the largest first, a shift that cancels out of the distribution, so that none overflows at a low T,
+    and differences between logits far from 0 are not rounded twice.
+
+    z_k ← (z_k - m) / T,  m = max_j z_j
     """
-    return logits / temperature
+    return (logits - ops.expand_dims(find_top_logit(logits, axis), axis)) / temperature

@@ -11,6 +11,12 @@ def constant(value, like):
     return ops.convert_to_tensor(value, dtype=like.dtype)
 
 
+def at_least(values, low):
+    """max(v, low), not by `ops.maximum`, which rounds float64 to float32 on PyTorch."""
+    low = constant(low, values)
+    return ops.where(values < low, low, values)
+
+
 def smallest_normal(like):
     """The least number of another tensor's dtype that no backend takes for 0."""
     return {"float32": 2.0**-126, "float64": 2.0**-1022}[keras.backend.standardize_dtype(like.dtype)]

@@ -1,0 +1,98 @@
+"""What a teacher said, as a distribution at a temperature: of all classes, or of a few and what is left."""
+
+import numpy as np
+
+from . import _arithmetic as a
+
+REST = 2.0**-40  # what is left of a top-k is at least this: less is lost in the rounding of its log-probabilities
+
+
+def teach(y_true, targets, temperature, tail, teacher_classes, axis, student):
+    """The teacher's log p, where it says anything, and for a top-k the student as it is then seen.
+
+    `student` holds its tempered logits, classes last.
+    """
+    y_true = np.asarray(y_true, "float64")
+    if targets == "top_k":
+        return _top_k(y_true, tail, student)
+    y_true = np.moveaxis(y_true, axis, -1)[..., :teacher_classes]
+    if targets != "probs":
+        return a.log_softmax((y_true - y_true.max(axis=-1, keepdims=True)) / temperature, -1), np.ones(y_true.shape[:-1]), None
+    # p^(1/T) / Σ p^(1/T), which is softmax(t / T) without the logits; a row of zero probabilities has no teacher in it
+    says = y_true.any(axis=-1)
+    with np.errstate(divide="ignore"):
+        log_probs = np.log(np.where(says[..., None], y_true, 1.0))
+    uniform = np.full_like(y_true, -np.inf)
+    return np.where(says[..., None], a.log_softmax(log_probs / temperature, -1), uniform), says.astype("float64"), None
+
+
+class Bucket:
+    """The student's logits of the k listed classes and, with a rest, of one class that holds all others."""
+
+    def __init__(self, ids, listed, student, with_rest):
+        k = ids.shape[-1]
+        self.ids, self.listed, self.with_rest = ids, listed, with_rest
+        gathered = np.where(listed, np.take_along_axis(student, ids, -1), -np.inf)
+        unlisted = student.copy()
+        for row, row_ids, row_listed in zip(
+            unlisted.reshape(-1, student.shape[-1]), ids.reshape(-1, k), listed.reshape(-1, k), strict=True
+        ):
+            row[row_ids[row_listed]] = -np.inf
+        if not with_rest:
+            self.logits, self.within = gathered, np.zeros_like(student)
+            return
+        top = unlisted.max(axis=-1, keepdims=True)
+        top = np.where(np.isfinite(top), top, 0.0)  # there may be no others
+        powers = np.exp(unlisted - top)
+        total = powers.sum(axis=-1, keepdims=True)
+        self.within = powers / np.where(total == 0, 1.0, total)
+        with np.errstate(divide="ignore"):
+            self.logits = np.concatenate([gathered, top + np.log(total)], -1)
+
+    def spread(self, pull):
+        """From a gradient by `logits` to that by the student's: the others share that of their class, by softmax."""
+        pull_of_rest = pull[..., -1:] if self.with_rest else 0.0
+        spread = pull_of_rest * self.within
+        k = self.ids.shape[-1]
+        for row, ids, listed, one in zip(
+            spread.reshape(-1, spread.shape[-1]),
+            self.ids.reshape(-1, k),
+            self.listed.reshape(-1, k),
+            pull[..., :k].reshape(-1, k),
+            strict=True,
+        ):
+            row[ids[listed]] += one[listed]
+        return spread
+
+
+def _top_k(y_true, tail, student):
+    """Pairs of id and log-probability; one of -inf lists nothing."""
+    ids, log_probs = y_true[..., 0].astype(int), y_true[..., 1]
+    listed, num_classes, says = log_probs > -np.inf, student.shape[-1], np.ones(y_true.shape[:-2])
+    if tail == "renormalize":
+        return a.log_softmax(log_probs, -1), says, Bucket(ids, listed, student, with_rest=False)
+    others = num_classes - listed.sum(axis=-1)
+    log_rest = np.where(others > 0, np.log(_rest(log_probs)), -np.inf)
+    if tail == "bucket":
+        log_p = a.log_softmax(np.concatenate([log_probs, log_rest[..., None]], -1), -1)
+        return log_p, says, Bucket(ids, listed, student, with_rest=True)
+    dense = np.tile((log_rest - np.log(np.maximum(others, 1)))[..., None], num_classes)
+    flat = dense.reshape(-1, num_classes), *(each.reshape(-1, ids.shape[-1]) for each in (ids, listed, log_probs))
+    for row, row_ids, row_listed, row_log_probs in zip(*flat, strict=True):
+        row[row_ids[row_listed]] = row_log_probs[row_listed]
+    return a.log_softmax(dense, -1), says, None
+
+
+def _rest(log_probs):
+    """1 - Σ_k p_k, the largest taken away first, so that nothing cancels; at least `REST`."""
+    top = np.argmax(log_probs, axis=-1, keepdims=True)
+    others = np.exp(log_probs)
+    np.put_along_axis(others, top, 0.0, -1)
+    return np.maximum(-np.expm1(np.take_along_axis(log_probs, top, -1))[..., 0] - others.sum(axis=-1), REST)
+
+
+def top_k_targets(logits, k, *, temperature):
+    """Pairs of a class id and log softmax(z / T) of the k largest, the largest first."""
+    log_probs = a.log_softmax(np.asarray(logits, "float64") / temperature, -1)
+    ids = np.argsort(-log_probs, axis=-1, kind="stable")[..., :k]
+    return np.stack([ids, np.take_along_axis(log_probs, ids, -1)], -1)
