@@ -21,6 +21,7 @@ class Source:
     jumps: bool  # what does not is read again from the start, and compared with what the teacher saw
     num_batches: int | None
     num_examples: int | None = None
+    batch_size: int | None = None  # for arrays
 
 
 def source_of(data, batch_size):
@@ -59,7 +60,7 @@ def of_arrays(data, batch_size):
             rows = slice(start, start + batch_size)
             yield keras.tree.map_structure(operator.itemgetter(rows), inputs)
 
-    return Source(batches_from, True, -(-length // batch_size), length)
+    return Source(batches_from, True, -(-length // batch_size), length, batch_size)
 
 
 def of_py_dataset(data):

@@ -8,7 +8,8 @@ import numpy as np
 
 from ... import _checks
 from . import arguments, manifest
-from .columns import NAMES, bytes_per_position, widen
+from .columns import bytes_per_position, widen
+from .gathering import gather_equal, gather_ragged
 from .shards import expected_names, open_shard
 from .zipping import Companions
 
@@ -131,10 +132,9 @@ class StoredTargets(keras.utils.PyDataset):
         index = index + self.num_examples if index < 0 else index
         if not 0 <= index < self.num_examples:
             raise IndexError(f"Example {index} of {self.num_examples}.")
-        shard, row = self._find(index)
-        first, last = shard.rows(row, row + 1)
-        pairs = widen(shard.ids[first:last], shard.log_ratios[first:last], shard.log_rest[first:last])
-        shape = self._settings.get("position_shape", (last - first,))
+        (columns, _) = gather_ragged(self._shard, *self._find(np.array([index])))
+        pairs = widen(*columns)
+        shape = self._settings.get("position_shape", (len(pairs),))
         return pairs.reshape(*shape, self.k, 2) if self._settings["position_axes"] else pairs[0]
 
     def on_epoch_end(self) -> None:
@@ -151,8 +151,11 @@ class StoredTargets(keras.utils.PyDataset):
                 raise ValueError(
                     f"{name}={kwargs[name]!r} contradicts the store at {self.path}, which has {name}={value!r}. Leave it out."
                 )
-        if self.companions.has_labels:
-            kwargs.setdefault("labels", "sparse")
+        kind = self.companions.kind_of_labels(self._settings["position_axes"])
+        if kwargs.setdefault("labels", kind) != kind and kind is not None:
+            raise ValueError(
+                f"labels={kwargs['labels']!r}, but the labels of {self.path} are packed: labels={kind!r}. Leave it out."
+            )
         return DistillationLoss(**{**kwargs, **fixed})
 
     def _padding(self, pad_to):
@@ -181,41 +184,23 @@ class StoredTargets(keras.utils.PyDataset):
 
     def _targets_of(self, examples):
         """The targets of some examples, and a weight per position if there is padding."""
-        parts, lengths = self._gather(examples)
-        axes = self._settings["position_axes"]
-        if axes != 1:
-            shape = self._settings.get("position_shape", ())
-            return widen(*(part.reshape(len(examples), *shape, *part.shape[1:]) for part in parts)), None
-        longest = self._longest if not self.companions.of_batches else int(lengths.max())
-        longest = self.pad_to or longest
-        if longest == self._shortest:
-            return widen(*(part.reshape(len(examples), longest, *part.shape[1:]) for part in parts)), None
+        numbers, rows = self._find(examples)
+        shape = self._settings.get("position_shape", (self._longest,) if self._settings["position_axes"] else ())
+        if self._shortest == self._longest and self.pad_to in (None, self._longest):
+            columns = gather_equal(self._shard, numbers, rows, self._longest)
+            return widen(*(column.reshape(len(rows), *shape, *column.shape[2:]) for column in columns)), None
+        columns, lengths = gather_ragged(self._shard, numbers, rows)
+        longest = self.pad_to or (int(lengths.max()) if self.companions.of_batches else self._longest)
         counted = np.arange(longest) < lengths[:, None]
-        pairs = np.zeros((len(examples), longest, self.k, 2), "float32")
+        pairs = np.zeros((len(rows), longest, self.k, 2), "float32")
         pairs[..., 1] = -np.inf
-        pairs[counted] = widen(*parts)
+        pairs[counted] = widen(*columns)
         return pairs, counted.astype("float32")
 
-    def _gather(self, examples):
-        """Columns of some examples, their positions one after the other, and how many each has."""
-        found = [self._find(int(example)) for example in examples]
-        spans = [shard.rows(row, row + 1) for shard, row in found]
-        lengths = np.array([last - first for first, last in spans])
-        ends = np.cumsum(lengths)
-        first_shard = found[0][0]
-        columns = []
-        for name in NAMES:
-            model = getattr(first_shard, name)
-            column = np.empty((int(ends[-1]), *model.shape[1:]), model.dtype)
-            for (shard, _), (first, last), end in zip(found, spans, ends, strict=True):
-                column[end - (last - first) : end] = getattr(shard, name)[first:last]
-            columns.append(column)
-        return columns, lengths
-
-    def _find(self, example):
-        """The shard of an example, and its place there."""
-        number = int(np.searchsorted(self._firsts, example, "right")) - 1
-        return self._shard(number), int(example - self._firsts[number])
+    def _find(self, examples):
+        """The shards of examples, and their places there."""
+        numbers = np.searchsorted(self._firsts, examples, "right") - 1
+        return numbers, examples - self._firsts[numbers]
 
     def _shard(self, number):
         if number not in self._shards:  # two threads may open it: both get the same

@@ -85,6 +85,7 @@ def write_targets(
         **arguments.settings(k, temperature, targets, dtype),
         "num_classes": labeller.num_classes,
         "shard_size": None if shard_size is None else arguments.whole("shard_size", shard_size, 1),
+        "batch_size": source.batch_size,
         "num_batches": source.num_batches,
         "num_examples": source.num_examples,
     }

@@ -30,6 +30,13 @@ class Companions:
         self.labels: Any = labels if labels is True else as_array("labels", labels, num_examples)
         self.sample_weight = as_array("sample_weight", sample_weight, num_examples)
 
+    def kind_of_labels(self, position_axes):
+        """What a loss has to be told of the labels; those of a `PyDataset` are taken for class ids."""
+        if not self.has_labels:
+            return None
+        shape = (1,) if self.labels is True else self.labels.shape[position_axes + 1 :]
+        return "sparse" if shape in ((), (1,)) else "dense"
+
     def zip_with(self, targets, weights, examples):
         """A batch for `fit`."""
         inputs, labels, given = self._of(examples)
@@ -49,8 +56,8 @@ class Companions:
             inputs = None if self.inputs is None else keras.tree.map_structure(lambda leaf: leaf[examples], self.inputs)
             return inputs, labels, given
         number = int(examples[0]) // self.batch_size
-        batch = self.inputs[number]
-        parts = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+        batch: Any = self.inputs[number]
+        parts: Any = batch if isinstance(batch, (tuple, list)) else (batch,)
         length = len(keras.tree.flatten(parts[0])[0])
         if length != len(examples):
             raise ValueError(
@@ -70,10 +77,11 @@ def as_array(name, values, num_examples):
     """A NumPy array with one row per example, or None."""
     if values is None:
         return None
-    array: Any = to_numpy(values)
-    if not array.shape or len(array) != num_examples:
+    array = to_numpy(values)
+    rows = len(array) if np.ndim(array) else "no"
+    if rows != num_examples:
         raise ValueError(
-            f"`{name}` has {len(array) if array.shape else 'no'} examples, but the store has {num_examples}. Pass what belongs "
+            f"`{name}` has {rows} examples, but the store has {num_examples}. Pass what belongs "
             "to the data that was labelled, in its order."
         )
     return array
@@ -83,7 +91,7 @@ def pack(targets, labels):
     """The targets with the hard labels, for a loss that takes both."""
     from ..packing import pack_targets
 
-    return pack_targets(targets, labels)
+    return pack_targets(targets, labels, top_k=True)
 
 
 def combine(given, padding):
