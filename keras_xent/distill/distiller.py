@@ -1,5 +1,6 @@
 """A model that trains a student on labels and on what a teacher says, both in one step."""
 
+import contextlib
 import copy
 from typing import Any
 
@@ -47,8 +48,8 @@ class Distiller(keras.Model):
         When called: what the student returns.
 
     Raises:
-        ValueError: An argument of the wrong kind or range; from `fit`, outputs of the teacher that do not fit those of the
-            student, or no `loss` where λ is not 0.
+        ValueError: An argument of the wrong kind or range; outputs of the teacher that do not fit those of the student (from
+            `fit` where only calling the models tells); from `fit`, no `loss` where λ is not 0.
 
     Differs from Keras:
         Against `keras.distillation.Distiller`:
@@ -93,6 +94,7 @@ class Distiller(keras.Model):
                 "could learn from it. Call it on a batch of data and load its weights first."
             )
         check_losses(distillation_loss)
+        check_outputs(distillation_loss, teacher, student)
         label_weight = number_or_schedule("label_weight", label_weight, 0.0, 1.0)
         if temperature is not None:
             temperature = number_or_schedule("temperature", temperature, 0.0, open_low=True)
@@ -155,20 +157,28 @@ class Distiller(keras.Model):
             return value
         return ops.cast(value(ops.convert_to_tensor(self.step)), keras.config.floatx())
 
-    def _label_loss(self, x, y, y_pred, sample_weight):
-        """What `compile(loss=...)` named, without the losses that the student adds; None if it named none."""
-        if getattr(self, "loss", None) is None:
-            if self.label_weight == 0.0:
-                return None
+    def make_train_function(self, force: bool = False) -> Any:
+        """As `keras.Model.make_train_function`, once there is a label loss where one is weighed."""
+        self._has_label_loss()  # not first while training: under JAX an error there costs the models their weights
+        return super().make_train_function(force)
+
+    def _has_label_loss(self):
+        """Whether `compile` named a label loss; that it named none is an error unless its share is 0."""
+        if getattr(self, "loss", None) is not None:
+            return True
+        if self.label_weight != 0.0:
             raise ValueError(
                 f"label_weight={self.label_weight} weighs a label loss, but `compile` was given loss=None. Pass `loss` to "
                 "`compile`, or label_weight=0 to train on the teacher alone."
             )
-        self._hides_losses = True
-        try:
+        return False
+
+    def _label_loss(self, x, y, y_pred, sample_weight):
+        """What `compile(loss=...)` named, without the losses that the student adds; None if it named none."""
+        if not self._has_label_loss():
+            return None
+        with set_while(self, "_hides_losses"):
             return super().compute_loss(x, y, y_pred, sample_weight, training=True)
-        finally:
-            self._hides_losses = False
 
     def _distillation_loss(self, x, y_pred, sample_weight, temperature):
         """The distillation losses of all outputs together."""
@@ -177,15 +187,7 @@ class Distiller(keras.Model):
             if temperature is not None:
                 loss = copy.copy(loss)
                 loss.temperature = temperature
-            weights = weights_of(sample_weight, place, y_pred)
-            try:
-                value = loss(taught, predicted, weights)
-            except ValueError as error:
-                raise ValueError(
-                    f"The distillation loss {loss.name!r} cannot compare the output of the teacher {self.teacher.name!r}, of "
-                    f"shape {tuple(taught.shape)}, with that of the student {self.student.name!r}, of shape "
-                    f"{tuple(predicted.shape)}{named(place)}: there, `y_true` is the teacher's. {error}"
-                ) from error
+            value = compare(loss, taught, predicted, place, weights_of(sample_weight, place, y_pred))
             total = total + ops.cast(value, keras.config.floatx())
         return total
 
@@ -210,18 +212,24 @@ class Distiller(keras.Model):
     @property
     def metrics(self) -> list[Any]:
         """The metrics; those of `fit` alone are left out while evaluating, and those in the teacher always."""
-        hidden = [*self.teacher.metrics, *(self._means if self._evaluating else ())]
+        unused = {"label_loss"} if getattr(self, "loss", None) is None else set()
+        hidden = [*self.teacher.metrics, *(mean for mean in self._means if self._evaluating or mean.name in unused)]
         ids = {id(metric) for metric in hidden}
         return [metric for metric in super().metrics if id(metric) not in ids]
 
+    @property
+    def output_names(self) -> list[str]:
+        """Those of the student, by which `compile` may be given a loss for each output."""
+        return self.student.output_names
+
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`: the student's label loss and metrics."""
-        with Evaluating(self):
+        with set_while(self, "_evaluating"):
             return super().evaluate(*args, **kwargs)
 
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.test_on_batch`: the student's label loss and metrics."""
-        with Evaluating(self):
+        with set_while(self, "_evaluating"):
             return super().test_on_batch(*args, **kwargs)
 
     @property
@@ -272,17 +280,14 @@ class Distiller(keras.Model):
         )
 
 
-class Evaluating:
-    """While it lasts, a distiller has no metrics but those of the student."""
-
-    def __init__(self, distiller):
-        self.distiller = distiller
-
-    def __enter__(self):
-        self.distiller._evaluating = True
-
-    def __exit__(self, *error):
-        self.distiller._evaluating = False
+@contextlib.contextmanager
+def set_while(owner, flag):
+    """Sets an attribute of a distiller, and unsets it afterwards."""
+    setattr(owner, flag, True)
+    try:
+        yield
+    finally:
+        setattr(owner, flag, False)
 
 
 def check_losses(losses):
@@ -310,6 +315,55 @@ def check_losses(losses):
         raise ValueError(f"`distillation_loss` must hold a loss for at least one output. Received: {losses!r}.")
 
 
+def check_outputs(losses, teacher, student):
+    """Outputs that fit each other and the losses, as far as it can be seen without calling the models."""
+    outputs = [symbolic_outputs(model) for model in (teacher, student)]
+    if any(output is None for output in outputs):
+        return
+    for place, loss, taught, predicted in match_outputs(losses, *outputs):
+        taught_shape, predicted_shape = (filled(*both) for both in ((taught, predicted), (predicted, taught)))
+        Comparison(loss, place).compute_output_spec(
+            keras.KerasTensor(taught_shape, taught.dtype), keras.KerasTensor(predicted_shape, predicted.dtype)
+        )
+
+
+class Comparison(keras.Operation):
+    """What a loss says to the shapes of its arguments, without computing it."""
+
+    def __init__(self, loss, place):
+        super().__init__()
+        self.loss, self.place = loss, place
+
+    def call(self, taught, predicted):
+        """The loss."""
+        return compare(self.loss, taught, predicted, self.place)
+
+
+def compare(loss, taught, predicted, place, weights=None):
+    """The loss of one output; its error names the teacher's tensor and the student's."""
+    try:
+        return loss(taught, predicted, weights)
+    except ValueError as error:
+        raise ValueError(
+            f"{loss.name!r} cannot compare the teacher's output of shape {tuple(taught.shape)} with the student's of shape "
+            f"{tuple(predicted.shape)}{named(place)}: {error} (There, `y_true` is the teacher's output.)"
+        ) from error
+
+
+def symbolic_outputs(model):
+    """The outputs of a model as it was defined; None where only calling it would tell."""
+    outputs = getattr(model, "outputs", None)
+    if outputs is None or not isinstance(model, keras.Sequential):
+        return None if outputs is None else model.output
+    return outputs[0] if len(outputs) == 1 else None
+
+
+def filled(tensor, other):
+    """The shape of a tensor, in which sizes left open are those of the other; 2 if neither says."""
+    others = [*other.shape, *[None] * len(tensor.shape)]
+    return tuple(size or another or 2 for size, another in zip(tensor.shape, others, strict=False))
+
+
 def number_or_schedule(name, value, *bounds, **options):
     """A number within bounds, or a schedule that starts there."""
     is_schedule = isinstance(value, Schedule)
@@ -324,7 +378,7 @@ def number_or_schedule(name, value, *bounds, **options):
 def match_outputs(losses, teacher_outputs, student_outputs):
     """For each output that has a loss: its place, the loss, the teacher's tensor and the student's."""
     taught, predicted = by_place(teacher_outputs), by_place(student_outputs)
-    if taught.keys() != predicted.keys() or not all(ops.is_tensor(output) for output in taught.values()):
+    if taught.keys() != predicted.keys() or not all(is_tensor(output) for output in taught.values()):
         raise ValueError(
             "The teacher must return one tensor per output of the student, in the same structure. Received: teacher outputs "
             f"{shapes(teacher_outputs)}, student outputs {shapes(student_outputs)}."
@@ -338,6 +392,11 @@ def match_outputs(losses, teacher_outputs, student_outputs):
             f"Received: losses {losses!r}, student outputs {shapes(student_outputs)}."
         )
     return [(place, losses_by_place[place], taught[place], predicted[place]) for place in predicted if losses_by_place[place]]
+
+
+def is_tensor(output):
+    """Whether it is a tensor, symbolic or not."""
+    return ops.is_tensor(output) or isinstance(output, keras.KerasTensor)
 
 
 def by_place(structure):

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from .._base import register
-from .distiller import check_losses, match_outputs
+from .distiller import check_losses, check_outputs, compare, match_outputs
 
 
 @register
@@ -55,25 +55,15 @@ class KerasDistillation(keras.distillation.DistillationLoss):
         """The sum of the losses of all outputs; Keras documents no keyword that it would have to look at."""
         del kwargs
         matched = match_outputs(self.loss, teacher_outputs, student_outputs)
-        return sum(loss(taught, predicted) for _, loss, taught, predicted in matched)
+        return sum(compare(loss, taught, predicted, place) for place, loss, taught, predicted in matched)
 
     def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
         """Raises a `ValueError` unless there is one tensor of the teacher per output of the student, and a loss or None."""
         match_outputs(self.loss, teacher_outputs, student_outputs)
 
     def validate_model_compatibility(self, teacher: Any, student: Any) -> None:
-        """Raises a `ValueError` if it can be seen already that the numbers of outputs do not fit."""
-        counts = {
-            "outputs of the teacher": number_of_outputs(teacher),
-            "outputs of the student": number_of_outputs(student),
-            "distillation losses": len(keras.tree.flatten(self.loss)) if keras.tree.is_nested(self.loss) else None,
-        }
-        known = {what: count for what, count in counts.items() if count is not None}
-        if len(set(known.values())) > 1:
-            raise ValueError(
-                "The teacher must have one output per output of the student, and `loss` one loss or None for each. "
-                f"Received: {known}."
-            )
+        """Raises a `ValueError` if it can be seen without calling the models that their outputs do not fit."""
+        check_outputs(self.loss, teacher, student)
 
     def get_config(self) -> dict[str, Any]:
         """All arguments."""
@@ -83,9 +73,3 @@ class KerasDistillation(keras.distillation.DistillationLoss):
     def from_config(cls, config):
         """The adapter that `get_config` describes."""
         return cls(keras.saving.deserialize_keras_object(config["loss"]))
-
-
-def number_of_outputs(model):
-    """How many outputs a model has; None where only calling it would tell."""
-    outputs = getattr(model, "outputs", None)
-    return None if outputs is None else len(outputs)
