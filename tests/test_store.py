@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -985,6 +986,22 @@ def test_the_manifest_says_what_is_stored(directory):
     assert content["complete"] and content["examples"] == content["positions"] == 50
     assert content["versions"]["keras_xent"] == keras_xent.__version__
     assert [shard["examples"] for shard in content["shards"]] == [16, 16, 16, 2]
+
+
+@pytest.mark.parametrize("example", ["label_with_ray.py", "measure_store.py"])
+def test_examples_say_what_they_do_and_what_they_lack(tmp_path, example):
+    path = Path(__file__).parents[1] / "examples" / example
+    launcher = tmp_path / example
+    launcher.write_text(
+        "import importlib.util, runpy\nfind = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name == 'pyarrow' else find(name, *rest)\n"
+        f"runpy.run_path({str(path)!r}, run_name='__main__')\n"
+    )
+    helped = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True)
+    assert helped.returncode == 0 and "--quick" in helped.stdout
+    lacking = subprocess.run([sys.executable, launcher], capture_output=True, text=True)
+    assert lacking.returncode == 2 and lacking.stdout == ""
+    assert lacking.stderr.startswith(f"{example}: error: not installed: ") and lacking.stderr.count("\n") == 1
 
 
 def test_public_names():

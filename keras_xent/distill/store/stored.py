@@ -184,15 +184,14 @@ class StoredTargets(keras.utils.PyDataset):
 
     def _targets_of(self, examples):
         """The targets of some examples, and a weight per position if there is padding."""
-        numbers, rows = self._find(examples)
-        shape = self._settings.get("position_shape", (self._longest,) if self._settings["position_axes"] else ())
         if self._shortest == self._longest and self.pad_to in (None, self._longest):
-            columns = gather_equal(self._shard, numbers, rows, self._longest)
-            return widen(*(column.reshape(len(rows), *shape, *column.shape[2:]) for column in columns)), None
-        columns, lengths = gather_ragged(self._shard, numbers, rows)
+            shape = self._settings.get("position_shape", (self._longest,) if self._settings["position_axes"] else ())
+            columns = gather_equal(self._shard, *self._find(examples), self._longest)
+            return widen(*(column.reshape(len(examples), *shape, *column.shape[2:]) for column in columns)), None
+        columns, lengths = gather_ragged(self._shard, *self._find(examples))
         longest = self.pad_to or (int(lengths.max()) if self.companions.of_batches else self._longest)
         counted = np.arange(longest) < lengths[:, None]
-        pairs = np.zeros((len(rows), longest, self.k, 2), "float32")
+        pairs = np.zeros((len(examples), longest, self.k, 2), "float32")
         pairs[..., 1] = -np.inf
         pairs[counted] = widen(*columns)
         return pairs, counted.astype("float32")
