@@ -98,8 +98,9 @@ class Distiller(keras.Model):
         label_weight = number_or_schedule("label_weight", label_weight, 0.0, 1.0)
         if temperature is not None:
             temperature = number_or_schedule("temperature", temperature, 0.0, open_low=True)
-        # Every model casts its own inputs: the distiller's policy must not take precision from them before.
-        super().__init__(name=name, autocast=False)
+        # The student's policy, by which `compile` decides on loss scaling. But the student casts its inputs itself: some of its
+        # layers may want them as they are.
+        super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self.teacher = teacher
         self.student = student
         self.label_weight = label_weight
@@ -321,33 +322,44 @@ def check_outputs(losses, teacher, student):
     if any(output is None for output in outputs):
         return
     for place, loss, taught, predicted in match_outputs(losses, *outputs):
-        taught_shape, predicted_shape = (filled(*both) for both in ((taught, predicted), (predicted, taught)))
-        Comparison(loss, place).compute_output_spec(
-            keras.KerasTensor(taught_shape, taught.dtype), keras.KerasTensor(predicted_shape, predicted.dtype)
-        )
+        comparison = Comparison(loss)
+        pair = (keras.KerasTensor(filled(*both), both[0].dtype) for both in ((taught, predicted), (predicted, taught)))
+        try:
+            comparison.compute_output_spec(*pair)
+        except ValueError as error:  # Keras wraps it in advice on writing operations
+            raise misfit(comparison.error or error, loss, taught, predicted, place) from None
 
 
 class Comparison(keras.Operation):
     """What a loss says to the shapes of its arguments, without computing it."""
 
-    def __init__(self, loss, place):
+    def __init__(self, loss):
         super().__init__()
-        self.loss, self.place = loss, place
+        self.loss, self.error = loss, None
 
     def call(self, taught, predicted):
         """The loss."""
-        return compare(self.loss, taught, predicted, self.place)
+        try:
+            return self.loss(taught, predicted)
+        except ValueError as error:
+            self.error = error
+            raise
 
 
 def compare(loss, taught, predicted, place, weights=None):
-    """The loss of one output; its error names the teacher's tensor and the student's."""
+    """The loss of one output."""
     try:
         return loss(taught, predicted, weights)
     except ValueError as error:
-        raise ValueError(
-            f"{loss.name!r} cannot compare the teacher's output of shape {tuple(taught.shape)} with the student's of shape "
-            f"{tuple(predicted.shape)}{named(place)}: {error} (There, `y_true` is the teacher's output.)"
-        ) from error
+        raise misfit(error, loss, taught, predicted, place) from error
+
+
+def misfit(error, loss, taught, predicted, place):
+    """The error of a loss, said of a teacher and a student."""
+    return ValueError(
+        f"{loss.name!r} cannot compare the teacher's output of shape {tuple(taught.shape)} with the student's of shape "
+        f"{tuple(predicted.shape)}{named(place)}: {error} (There, `y_true` is the teacher's output.)"
+    )
 
 
 def symbolic_outputs(model):
