@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-FULL = {"examples": 2048, "length": 128, "classes": 32000, "k": 64, "labelled": 256, "repeats": 5}
+FULL = {"examples": 2048, "length": 128, "classes": 32000, "k": 64, "labelled": 64, "repeats": 5}
 QUICK = {"examples": 128, "length": 16, "classes": 2000, "k": 16, "labelled": 64, "repeats": 2}
 BACKENDS = ("tensorflow", "jax", "torch")
 BATCH_SIZE, TEMPERATURE = 16, 2.0

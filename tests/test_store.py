@@ -164,6 +164,13 @@ def test_a_model_of_several_inputs(tmp_path, rng):
     assert inputs["two"].shape == (4, 4) and targets.shape == (4, K, 2)
 
 
+@pytest.mark.parametrize("source", [source for source in SOURCES if source != "arrays"])
+def test_a_model_takes_the_batches_of_every_source(tmp_path, logits, source):
+    teacher = keras.Sequential([keras.Input((CLASSES,)), keras.layers.Rescaling(2.0)])
+    stored = write_targets(teacher, SOURCES[source](logits, 32), tmp_path / "store", **OPTIONS)
+    assert (read_all(stored)[..., 0] == exact(logits)[0]).all()
+
+
 def test_a_half_precision_teacher_is_summed_in_float32(tmp_path, logits):
     stored = write_targets(lambda x: tensor(x, "bfloat16"), logits, tmp_path / "store", **OPTIONS)
     rounded = array(tensor(logits, "bfloat16"))
@@ -232,6 +239,17 @@ def test_examples_of_several_lengths_are_padded_with_weight_0(tmp_path, rng):
         StoredTargets(tmp_path / "store", x, pad_to=4)
     with pytest.raises(ValueError, match=r"Without `inputs` there is no place for weights"):
         StoredTargets(tmp_path / "store")[0]
+
+
+def test_padding_costs_nothing(tmp_path, rng):
+    parts, data = ragged(rng)
+    write_targets(same, data, tmp_path / "store", **OPTIONS)
+    student = rng.normal(size=(8, 5, 20)).astype("float32")
+    stored = StoredTargets(tmp_path / "store", student, batch_size=8)
+    loss, each = stored.loss(reduction="sum"), stored.loss(reduction="none")
+    x, targets, weights = stored[0]
+    alone = [each(stored.example(i)[None], student[i : i + 1, : parts[i // 2].shape[1]]) for i in range(8)]
+    assert float(loss(targets, x, weights)) == pytest.approx(sum(float(array(losses).sum()) for losses in alone), rel=1e-5)
 
 
 @pytest.mark.parametrize(("classes", "dtype"), [(256, "uint8"), (257, "uint16"), (65536, "uint16"), (65537, "uint32")])
@@ -388,6 +406,18 @@ def test_pickles_by_path(logits, directory):
     again = pickle.loads(content)[1]
     assert all((one == other).all() for one, other in zip(before, again, strict=True))
     assert len(pickle.dumps(StoredTargets(directory, batch_size=8))) < 5000
+
+
+def test_keeps_few_shards_open(directory, monkeypatch):
+    """And compares each checksum once, however often it opens the shard."""
+    monkeypatch.setattr("keras_xent.distill.store.stored.MOST_OPEN", 2)
+    expected = read_all(StoredTargets(directory))
+    stored, checked = StoredTargets(directory, batch_size=5, shuffle=True), []
+    monkeypatch.setattr("keras_xent.distill.store.shards.check_content", lambda path, *_: checked.append(path.name))
+    for _ in range(3):
+        assert (np.sort(read_all(stored), axis=0) == np.sort(expected, axis=0)).all()
+        assert len(stored._shards) == 2
+    assert sorted(checked) == [f"shard-0000{number}.arrow" for number in range(4)]
 
 
 def test_threads_read_the_same(logits, directory):
@@ -701,7 +731,7 @@ def test_other_columns_are_refused_behind_a_right_checksum(directory):
         StoredTargets(directory)[0]
 
 
-@pytest.mark.parametrize("kind", ["record", "shard", "foreign", "another store's"])
+@pytest.mark.parametrize("kind", ["record", "another record", "shard", "foreign", "another store's"])
 def test_a_writer_goes_on_with_nothing_that_is_damaged_or_foreign(tmp_path, logits, kind):
     path, options = tmp_path / "store", {"batch_size": 8, "shard_size": 16, **OPTIONS}
     with pytest.raises(KeyboardInterrupt):
@@ -709,6 +739,9 @@ def test_a_writer_goes_on_with_nothing_that_is_damaged_or_foreign(tmp_path, logi
     if kind == "record":
         flip(path / "shard-00001.json", at=20)
         message = r"shard-00001.json is damaged"
+    elif kind == "another record":
+        (path / "shard-00001.json").write_bytes((path / "shard-00000.json").read_bytes())
+        message = r"shard-00001.json records shard-00000.arrow from example 0. Expected: shard-00001.arrow from example 16"
     elif kind == "shard":
         (path / "shard-00001.arrow").write_bytes(b"short")
         message = r"shard-00001.arrow is 5 bytes long"
@@ -947,6 +980,11 @@ def test_labels_that_do_not_fit(tmp_path, logits, spoil, message):
     batches = [label({"index": np.arange(start, start + 4), "x": logits[start : start + 4]}) for start in (0, 4, 8)]
     with pytest.raises(ValueError, match=message):
         write_labelled(spoil(batches), tmp_path / "s", num_classes=CLASSES, num_examples=12, **OPTIONS)
+
+
+def test_a_labeller_of_several_inputs(logits):
+    label = Labeller(lambda x: x["one"] + x["two"], input_key=["one", "two"], k=K, temperature=TEMPERATURE, targets="logits")
+    assert (label({"index": np.arange(50), "one": logits / 4, "two": logits / 4 * 3})["ids"] == exact(logits)[0]).all()
 
 
 def test_a_labeller_wants_one_teacher():

@@ -3,6 +3,7 @@
 It runs where the teacher runs, so that k numbers leave an accelerator and not all classes.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -113,7 +114,7 @@ class Labeller:
         temperature: T > 0, at which their log-probabilities are taken.
         targets: `"logits"`, `"probs"` or `"log_probs"`: what the teacher gives.
         num_classes: How many of the teacher's outputs are classes, from the first on; None is all.
-        input_key: The key of the inputs in a batch.
+        input_key: The key of the inputs in a batch; of several keys the teacher is given a dictionary.
         index_key: The key of the number of each example in the data, from 0.
 
     Returns:
@@ -145,7 +146,7 @@ class Labeller:
         temperature: float,
         targets: str,
         num_classes: int | None = None,
-        input_key: str = "x",
+        input_key: str | Sequence[str] = "x",
         index_key: str = "index",
     ) -> None:
         if (teacher is None) == (build_teacher is None):
@@ -160,7 +161,9 @@ class Labeller:
     def __call__(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
         """What the teacher said of a batch."""
         index = np.asarray(batch[self.index_key])
-        labelled = refuse_problems(self._run(batch[self.input_key]), self._settings["targets"], index)
+        keys = self.input_key
+        inputs = batch[keys] if isinstance(keys, str) else {key: batch[key] for key in keys}
+        labelled = refuse_problems(self._run(inputs), self._settings["targets"], index)
         if len(labelled["ids"]) != len(index):
             raise ValueError(
                 f"The teacher must give one row per example: expected {len(index)}, received {len(labelled['ids'])}."
@@ -169,10 +172,13 @@ class Labeller:
 
     def _run(self, inputs):
         if isinstance(self._teacher, _Labels):
+            inputs = keras.tree.map_structure(to_numpy, inputs)  # not each backend takes tensors of the others
             return {name: to_numpy(part) for name, part in self._teacher.predict_on_batch(inputs).items()}
         with without_gradients():
             outputs = self._teacher(inputs)
-            outputs = outputs if ops.is_tensor(outputs) else ops.convert_to_tensor(to_numpy(outputs))
+            if not ops.is_tensor(outputs) and hasattr(outputs, "shape"):
+                outputs = to_numpy(outputs)
+                outputs = ops.convert_to_tensor(outputs.astype("float32") if "float16" in str(outputs.dtype) else outputs)
             return {name: to_numpy(part) for name, part in self._finish(outputs).items()}
 
     def _finish(self, outputs):
@@ -204,10 +210,8 @@ def without_gradients():
 
 
 def to_numpy(values):
-    """An array out of a tensor of any library, on any device; half precision as float32."""
+    """An array out of a tensor of any library, on any device."""
     if hasattr(values, "detach"):  # torch, which may be another backend than Keras's
         values = values.detach().cpu()
-        values = values.float() if "float16" in str(values.dtype) else values
-        return values.numpy()
-    values = np.asarray(ops.convert_to_numpy(values) if ops.is_tensor(values) else values)
-    return values.astype("float32") if "float16" in str(values.dtype) else values
+        return (values.float() if "bfloat16" in str(values.dtype) else values).numpy()  # NumPy has no bfloat16
+    return np.asarray(ops.convert_to_numpy(values) if ops.is_tensor(values) else values)

@@ -40,9 +40,16 @@ def read_manifest(directory):
 
 def kept_records(directory):
     """The records of the shards that are finished, in order, of a store that is still being written."""
-    records = []
-    while record_path(directory, shard_name(len(records))).exists():
-        records.append(files.read_json(record_path(directory, shard_name(len(records)))))
+    records, examples = [], 0
+    while (path := record_path(directory, shard_name(len(records)))).exists():
+        record = files.read_json(path)
+        if record.get("file") != shard_name(len(records)) or record.get("first_example") != examples:
+            raise ValueError(
+                f"{path} records {record.get('file')} from example {record.get('first_example')}. Expected: "
+                f"{shard_name(len(records))} from example {examples}. Remove it and its shard, and make the same call again."
+            )
+        records.append(record)
+        examples += record["examples"]
     return records
 
 

@@ -13,6 +13,7 @@ from .gathering import gather_equal, gather_ragged
 from .shards import expected_names, open_shard
 from .zipping import Companions
 
+MOST_OPEN = 256  # shards; a system gives a process about 1000 files
 VERIFY = ("first_read", "open", "never")
 
 
@@ -104,7 +105,7 @@ class StoredTargets(keras.utils.PyDataset):
         self._longest = max(record["longest"] for record in self._records)
         self.pad_to = self._padding(pad_to)
         self.companions = Companions(inputs, labels, sample_weight, self.num_examples, self.batch_size)
-        self._shards, self._order = {}, None
+        self._shards, self._verified, self._order = {}, set(), None
         if verify == "open":
             for number in range(len(self._records)):
                 self._shard(number)
@@ -202,14 +203,19 @@ class StoredTargets(keras.utils.PyDataset):
         return numbers, examples - self._firsts[numbers]
 
     def _shard(self, number):
-        if number not in self._shards:  # two threads may open it: both get the same
-            verify = self.verify != "never"
-            self._shards[number] = open_shard(self.path, self._records[number], self._settings, verify)
-        return self._shards[number]
+        shard = self._shards.get(number)
+        if shard is None:  # two threads may open it: both get the same
+            verify = self.verify != "never" and number not in self._verified
+            shard = open_shard(self.path, self._records[number], self._settings, verify)
+            self._verified.add(number)
+            for oldest in list(self._shards)[: max(0, len(self._shards) - MOST_OPEN + 1)]:
+                self._shards.pop(oldest, None)
+            self._shards[number] = shard
+        return shard
 
     def __getstate__(self):
         """Without open files: another process opens the store by its path."""
-        return {**self.__dict__, "_shards": {}}
+        return {**self.__dict__, "_shards": {}, "_order": None}
 
     def __repr__(self) -> str:
         """What is stored, in a line."""
