@@ -150,21 +150,20 @@ def test_a_step_of_gradient_descent_is_that_of_the_definition(label_weight, temp
 
 def test_the_losses_that_the_student_adds_count_in_full_and_those_of_the_teacher_not_at_all():
     x, y = data()
-    added = {"kernel_regularizer": keras.regularizers.L2(0.1), "activity_regularizer": keras.regularizers.L1(0.01)}
-    teacher, student = linear(1, MeanSquareAdded(), **added), linear(2, MeanSquareAdded(), **added)
-    distiller = distiller_of(teacher, student, label_weight=0.25)
-    kernel = student.get_weights()[0]
-    teacher(x)  # leaves losses behind
-    extra = 0.1 * (kernel**2).sum() + 0.01 * np.abs(student.predict(x, verbose=0)).sum() / ROWS + (x**2).mean()
-    logs = one_step(distiller, x, y)
-    assert close(logs["loss"], 0.25 * logs["label_loss"] + 0.75 * logs["distillation_loss"] + extra)
 
-    plain = distiller_of(linear(1), linear(2), label_weight=0.25)
+    def model(seed):
+        regularized = dense(seed, kernel_regularizer=keras.regularizers.L2(0.1))
+        return keras.Sequential([keras.Input((FEATURES,)), regularized, MeanSquareAdded()])
+
+    distiller, plain = distiller_of(model(1), model(2), label_weight=0.25), distiller_of(label_weight=0.25)
+    kernel, logits = distiller.student.get_weights()[0], distiller.student.predict(x, verbose=0)
+    distiller.teacher(x)  # leaves losses behind
+    logs = one_step(distiller, x, y)
+    extra = 0.1 * (kernel**2).sum() + (logits**2).mean()
+    assert close(logs["loss"], 0.25 * logs["label_loss"] + 0.75 * logs["distillation_loss"] + extra)
     one_step(plain, x, y)
-    # to the step of the parts alone come the slopes of the two regularisers
-    signs = np.sign(x @ kernel)
-    slopes = 0.2 * kernel + 0.01 * x.T @ signs / ROWS
-    assert close(student.get_weights()[0], plain.student.get_weights()[0] - 0.5 * slopes)
+    slopes = 0.2 * kernel + x.T @ (2 * logits / logits.size)
+    assert close(distiller.student.get_weights()[0], plain.student.get_weights()[0] - 0.5 * slopes)
 
 
 def test_a_part_without_weight_is_not_in_the_sum():
