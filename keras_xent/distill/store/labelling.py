@@ -20,56 +20,50 @@ def label_outputs(outputs, k, temperature, targets):
     """The k most probable classes of each row at a temperature, what is left to the others, and what is wrong with it.
 
     log p_i = (z_i - m) / T - log1p(r), r the sum over all classes but the largest: nothing cancels where p is near 1.
+    log_rest = log Σ_j exp((z_j - m) / T) - log1p(r) over the classes that are not among the k
     """
     leading, num_classes = ops.shape(outputs)[:-1], outputs.shape[-1]
     wide = "float64" if keras.backend.standardize_dtype(outputs.dtype) == "float64" else "float32"
     outputs = ops.reshape(ops.cast(outputs, wide), (-1, num_classes))
-    problem, total = find_problem(outputs, targets)
-    logits = outputs
-    if targets == "probs":  # p^(1/T), renormalised, is softmax(log p / T)
-        logits = ops.log(ops.maximum(outputs, 0.0))
+    # p^(1/T), renormalised, is softmax(log p / T)
+    logits = ops.log(ops.maximum(outputs, 0.0)) if targets == "probs" else outputs
     chosen, ids = ops.top_k(logits, k)
-    ids = ops.cast(ids, "int32")
-    largest = chosen[:, :1]
-    largest = ops.where(ops.isfinite(largest), largest, 0.0)  # such rows are refused
-    others = ops.where(ops.arange(num_classes, dtype="int32")[None] == ids[:, :1], -float("inf"), logits)
-    others = ops.sum(ops.exp((others - largest) / temperature), axis=-1, keepdims=True)
-    log_probs = (chosen - largest) / temperature - ops.log1p(others)
-    log_rest = find_rest(logits, ids, largest, temperature) - ops.log1p(others)[:, 0]
-    return {
-        "ids": ops.reshape(ids, (*leading, k)),
-        "log_probs": ops.reshape(log_probs, (*leading, k)),
-        "log_rest": ops.reshape(log_rest, leading),
-        "problem": ops.reshape(problem, leading),
-        "total": ops.reshape(total, leading),
+    largest = ops.where(ops.isfinite(chosen[:, :1]), chosen[:, :1], 0.0)  # such rows are refused
+    rest = ops.sum(ops.exp((without(logits, ids) - largest) / temperature), axis=-1)
+    depths = (chosen - largest) / temperature
+    others = rest + ops.sum(ops.exp(depths[:, 1:]), axis=-1)
+    problem, total = find_problem(outputs, targets, chosen[:, 0], others)
+    labelled = {
+        "ids": ops.reshape(ops.cast(ids, "int32"), (*leading, k)),
+        "log_probs": ops.reshape(depths - ops.log1p(others)[:, None], (*leading, k)),
     }
+    single = {"log_rest": ops.log(rest) - ops.log1p(others), "problem": problem, "total": total}
+    return {**labelled, **{name: ops.reshape(values, leading) for name, values in single.items()}}
 
 
-def find_rest(logits, ids, largest, temperature):
-    """The logarithm of Σ exp((z_j - m) / T) over the classes that are not among the k."""
-    if ids.shape[-1] == logits.shape[-1]:
-        return ops.full_like(logits[:, 0], -float("inf"))
+def without(logits, ids):
+    """The logits with -inf at the classes named."""
+    ids = ops.cast(ids, "int32")
     rows = ops.broadcast_to(ops.arange(ops.shape(ids)[0], dtype="int32")[:, None], ops.shape(ids))
     places = ops.reshape(ops.stack([rows, ids], axis=-1), (-1, 2))
-    gone = ops.full_like(ops.cast(places[:, 0], logits.dtype), -float("inf"))
-    rest = (ops.scatter_update(logits, places, gone) - largest) / temperature
-    top = ops.max(rest, axis=-1, keepdims=True)
-    top = ops.where(ops.isfinite(top), top, 0.0)  # all of them -inf
-    return ops.log(ops.sum(ops.exp(rest - top), axis=-1)) + top[:, 0]
+    return ops.scatter_update(logits, places, ops.full_like(ops.cast(places[:, 0], logits.dtype), -float("inf")))
 
 
-def find_problem(outputs, targets):
-    """What is wrong with each row, as a number, and the sum of its probabilities."""
-    unusable = ops.any(ops.logical_or(ops.isnan(outputs), outputs == float("inf")), axis=-1)
-    most = ops.max(outputs, axis=-1)
+def find_problem(outputs, targets, largest, others):
+    """What is wrong with each row, as a number, and the sum of its probabilities.
+
+    NaN and infinity show in the sums that are needed anyway: to look for them would be a pass over all classes.
+    """
     if targets == "logits":
-        problem, total = ops.where(most == -float("inf"), NOTHING, FINE), ops.zeros_like(most)
+        problem, total = ops.where(largest == -float("inf"), NOTHING, FINE), ops.zeros_like(largest)
     else:
-        # e^1 is too much already, and infinity would tell the reader less
+        # e^10 is too much already, and infinity would tell the reader less
         probs = outputs if targets == "probs" else ops.exp(ops.minimum(outputs, 10.0))
         total = ops.sum(probs, axis=-1)
         problem = ops.where(ops.abs(total - 1.0) > TOLERANCE, NOT_ONE, FINE)
-        problem = ops.where(ops.any(probs < 0.0, axis=-1), NEGATIVE, problem)
+        problem = ops.where(ops.min(probs, axis=-1) < 0.0, NEGATIVE, problem)
+        others = others + total
+    unusable = ops.logical_not(ops.logical_and(ops.isfinite(others), largest < float("inf")))
     return ops.cast(ops.where(unusable, NOT_A_NUMBER, problem), "int32"), total
 
 
