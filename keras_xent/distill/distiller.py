@@ -1,7 +1,6 @@
 """A model that trains a student on labels and on what a teacher says, both in one step."""
 
 import contextlib
-import copy
 from typing import Any
 
 import keras
@@ -186,8 +185,7 @@ class Distiller(keras.Model):
         total = 0.0
         for place, loss, taught, predicted in match_outputs(self.distillation_loss, self._ask_teacher(x), y_pred):
             if temperature is not None:
-                loss = copy.copy(loss)
-                loss.temperature = temperature
+                loss = loss._with(temperature=temperature)
             value = compare(loss, taught, predicted, place, weights_of(sample_weight, place, y_pred))
             total = total + ops.cast(value, keras.config.floatx())
         return total
