@@ -3,6 +3,7 @@
 In order: dtypes, shapes, which positions count, the per-example losses (`call`), weights, mask, reduction.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,14 @@ import keras
 from keras import ops
 
 from . import _backend, _checks
+from .domain import Domain
 from .steps import divide_or_zero
 
 PACKAGE = "keras_xent"
 register = keras.saving.register_keras_serializable(package=PACKAGE)
+
+
+REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none", None)
 
 
 def widened(dtype):
@@ -34,15 +39,19 @@ def evaluate(per_example, y_true, y_pred, options):
 
 
 class StepwiseLoss(keras.losses.Loss):
-    """The base of all losses here. A loss states what it computes in four places.
+    """The base of all losses here. A loss states what it computes in five places.
 
     `_per_example(y_true, y_pred, options, dtype)`: the losses, in `dtype`.
     `_match(y_true, y_pred)`: both as tensors whose shapes have been found to fit.
     `_reduced_axes(y_pred)`: the axes of `y_pred` that its losses no longer have.
+    `_fits_when_run(y_true, y_pred)`: what `_match` left to the running program: a scalar, or None for nothing.
     `_counted(y_true, y_pred)`: the positions that `call` evaluates, the others being 0; None: all.
     """
 
+    domain: Domain
+    from_logits: bool
     _per_example: Callable[..., Any]
+    _checked: Callable[..., dict[str, Any]]
 
     def _configure(self, name, reduction, dtype, options):
         """Stands in for `__init__`: Keras's own classes of these names each have another one."""
@@ -50,14 +59,27 @@ class StepwiseLoss(keras.losses.Loss):
         _checks.float_dtype(dtype.compute_dtype)
         keras.losses.Loss.__init__(self, name=name, reduction=reduction, dtype=dtype)
         self._policy_name = dtype.name
+        self.__dict__.update(options)  # each has been checked
         self._option_names = tuple(options)
-        for option, value in options.items():
-            setattr(self, option, value)
 
     @property
     def _options(self):
         """The arguments that say what is computed, read from the attributes: setting one takes effect."""
         return {option: getattr(self, option) for option in self._option_names}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute; an argument is checked as when it is passed."""
+        if name in vars(self).get("_option_names", ()):
+            value = type(self)._checked(**self._options | {name: value})[name]
+        elif name == "reduction":
+            value = _checks.choice("reduction", value, REDUCTIONS)
+        super().__setattr__(name, value)
+
+    def _with(self, **options):
+        """A copy with other options, unchecked: a temperature may be what only the running program knows."""
+        other = copy.copy(self)
+        other.__dict__.update(options)
+        return other
 
     def get_config(self) -> dict[str, Any]:
         """All arguments, as `from_config`, `keras.losses.serialize` and a saved model need them."""
@@ -94,7 +116,7 @@ class StepwiseLoss(keras.losses.Loss):
             y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
             axes = self._reduced_axes(y_pred)
             shape = tuple(size for axis, size in enumerate(y_pred.shape) if axis not in axes)
-            counts, kept = self._counted(y_true, y_pred), None
+            counts, kept, fits = self._counted(y_true, y_pred), None, self._fits_when_run(y_true, y_pred)
             if mask is not None:
                 kept = _checks.leading_axes("mask", mask, shape)
                 counts = _both(counts, kept)
@@ -102,6 +124,7 @@ class StepwiseLoss(keras.losses.Loss):
             if sample_weight is not None:
                 weights = _checks.float_tensor("sample_weight", sample_weight, widened(self.dtype))
                 weights = _checks.leading_axes("sample_weight", weights, shape)
+                fits = _both(fits, self._weights_fit_when_run(weights, y_pred, axes))
             unweighed = _zeros_of(weights)
             if unweighed is not None:
                 unusable = ops.logical_and(unweighed, self._unusable(y_true, y_pred, axes))
@@ -109,7 +132,7 @@ class StepwiseLoss(keras.losses.Loss):
             if kept is not None:
                 y_true, y_pred = self._blank(y_true, y_pred, kept, axes), blank(y_pred, kept, axes)
 
-            losses = self.call(y_true, y_pred)
+            losses = _checks.fail_unless_fits(self.call(y_true, y_pred), fits)
 
             if kept is not None:
                 losses = ops.where(kept, losses, 0.0)
@@ -140,13 +163,27 @@ class StepwiseLoss(keras.losses.Loss):
         """A tensor in its own dtype, or an array in the dtype to compute in."""
         return _checks.float_tensor(name, values, array_dtype=widened(self.dtype))
 
+    def _weights_fit_when_run(self, weights, y_pred, axes):
+        """What of the comparison of the weights' shape with that of the losses is left to the running program."""
+        wanted = [size for axis, size in enumerate(ops.shape(y_pred)) if axis not in axes]
+        sizes = [(size, want) for size, want in zip(ops.shape(weights), wanted, strict=False) if ops.is_tensor(size)]
+        return ops.all(ops.stack([ops.logical_or(ops.equal(a, 1), ops.equal(a, b)) for a, b in sizes])) if sizes else None
+
     def _counted(self, y_true, y_pred):
         del y_true, y_pred
 
     def _unusable(self, y_true, y_pred, axes):
         """Where a prediction or target is not finite, so that a weight of 0 alone would not remove it."""
-        finite = ops.logical_and(finite_rows(y_pred, axes), finite_rows(y_true, axes))
-        return ops.logical_not(finite)
+        usable = ops.logical_and(self._usable_predictions(y_pred, axes), finite_rows(y_true, axes))
+        return ops.logical_not(usable)
+
+    def _usable_predictions(self, y_pred, axes):
+        """Where predictions are finite and in the loss's domain: elsewhere its gradient may be NaN, though its value is not."""
+        values = self.domain.y_pred(self.from_logits)
+        outside = ops.logical_or(y_pred < values.low, y_pred > values.high)
+        return ops.logical_and(
+            finite_rows(y_pred, axes), ops.logical_not(ops.any(outside, axis=tuple(axes)) if axes else outside)
+        )
 
     def _blank(self, y_true, y_pred, kept, axes):
         del y_pred
@@ -164,8 +201,10 @@ def blank(values, kept, axes):
 
 
 def _both(one, other):
-    """The conjunction of two masks, the first of which may be None."""
-    return other if one is None else ops.logical_and(one, other)
+    """The conjunction of two masks, either of which may be None."""
+    if one is None or other is None:
+        return other if one is None else one
+    return ops.logical_and(one, other)
 
 
 def finite_rows(values, axes):

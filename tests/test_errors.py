@@ -8,7 +8,7 @@ import pytest
 import keras_xent
 from keras_xent.losses._kinds import ClassIdLoss
 
-from .backends import tensor
+from .backends import array, tensor
 from .cases import LOSS_CLASSES
 
 PROBS = np.full((2, 3), 1 / 3, "float32")
@@ -39,6 +39,12 @@ ARGUMENTS = [
     (DENSE, {"class_weight": [1.0, float("inf")]}, ValueError, r"`class_weight` must hold finite weights"),
     (DENSE, {"class_weight": [1.0, -1.0]}, ValueError, r"`class_weight` must hold finite weights of at least 0"),
     (DENSE, {"class_weight": [[1.0], [1.0, 2.0]]}, TypeError, r"`class_weight` must map class ids to numbers"),
+    (DENSE, {"class_weight": [[0, 2.0], [0, 1.0]]}, ValueError, r"`class_weight` names a class twice"),
+    (FOCAL, {"gamma": 10**400}, ValueError, r"`gamma` must be a finite number"),
+    (DISTILL, {"targets": "logits", "beta": 1.0}, ValueError, r"`beta` must be a finite number, above 0 and below 1"),
+    (DISTILL, {"targets": "logits", "tail": "fat"}, ValueError, r"`tail` must be one of 'bucket', 'renormalize', 'uniform'"),
+    (DISTILL, {"targets": "logits", "teacher_classes": 0}, ValueError, r"`teacher_classes` must be at least 1. Received"),
+    (DISTILL, {"targets": "logits", "teacher_classes": 2.0}, TypeError, r"`teacher_classes` must be an int"),
     (BINARY, {"pos_weight": [[1.0], [1.0, 2.0]]}, ValueError, r"`pos_weight` must be a number, or a vector"),
     (FOCAL, {"alpha": [[1.0], [1.0, 2.0]]}, ValueError, r"`alpha` must be a number, or a vector"),
     (DENSE, {"class_weight": np.ones((2, 2, 2))}, ValueError, r"`class_weight` must be a mapping .* or a vector"),
@@ -72,10 +78,15 @@ ARGUMENTS = [
     (GENERALIZED, {"q": 1.0}, ValueError, r"q must be in the interval \(0, 1\)"),
     (GENERALIZED, {"q": "half"}, TypeError, r"`q` must be a number"),
     (GENERALIZED, {"invalid_labels": "drop"}, ValueError, r"`invalid_labels` must be one of"),
-    (DISTILL, {"targets": "logit"}, ValueError, r"`targets` must be one of 'logits', 'log_probs', 'probs'"),
+    (DISTILL, {"targets": "logit"}, ValueError, r"`targets` must be one of 'logits', 'probs', 'log_probs', 'top_k'"),
     (DISTILL, {"targets": None}, ValueError, r"`targets` must be one of"),
     (DISTILL, {}, TypeError, r"targets"),
-    (DISTILL, {"targets": "logits", "divergence": "l2"}, ValueError, r"`divergence` must be one of 'kl', 'crossentropy'"),
+    (
+        DISTILL,
+        {"targets": "logits", "divergence": "l2"},
+        ValueError,
+        r"`divergence` must be one of 'kl', 'reverse_kl', 'jsd', 'cross",
+    ),
     (DISTILL, {"targets": "logits", "labels": "onehot"}, ValueError, r"`labels` must be one of None, 'sparse', 'dense'"),
     (DISTILL, {"targets": "logits", "label_weight": 0.5}, ValueError, r"label_weight=0.5 needs hard labels.*pack_targets"),
     (DISTILL, {"targets": "logits", "label_weight": 2}, ValueError, r"`label_weight` must be a finite number, at least 0"),
@@ -99,6 +110,83 @@ ARGUMENTS = [
 def test_arguments(loss_class, arguments, error, message):
     with pytest.raises(error, match=message):
         loss_class(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("loss_class", "arguments", "error", "message"),
+    [each for each in ARGUMENTS if len(each[1]) == 1 and not {"dtype", "reduction", "targets"} & set(each[1])],
+)
+def test_arguments_that_are_set_later(loss_class, arguments, error, message):
+    """An attribute is checked, and brought into its form, as the argument is."""
+    loss = loss_class(**({"targets": "logits"} if loss_class is DISTILL else {}))
+    (name, value), before = *arguments.items(), loss.get_config()
+    with pytest.raises(error, match=message):
+        setattr(loss, name, value)
+    assert loss.get_config() == before
+
+
+def test_attributes_take_the_form_of_arguments():
+    loss = SPARSE_FOCAL(reduction="none")
+    loss.alpha, loss.ignore_class = np.array([0.1, 0.2, 0.3]), (0, 1)
+    same = SPARSE_FOCAL(alpha=[0.1, 0.2, 0.3], ignore_class=[0, 1], reduction="none")
+    assert loss.get_config() == same.get_config()
+    np.testing.assert_array_equal(
+        array(loss(np.array([2, 1, 0]), PROBS[[0, 0, 0]])), array(same(np.array([2, 1, 0]), PROBS[[0, 0, 0]]))
+    )
+    with pytest.raises(ValueError, match=r"`reduction` must be one of 'sum_over_batch_size'"):
+        loss.reduction = "Sum"
+
+
+@pytest.mark.parametrize("loss", [DENSE(), SPARSE(), BINARY(), KL(), GENERALIZED()])
+def test_masked_arrays(loss):
+    labels = np.zeros(2, int) if isinstance(loss, ClassIdLoss) else PROBS
+    with pytest.raises(TypeError, match="`y_pred` is a masked array, whose mask would be lost"):
+        loss(labels, np.ma.masked_array(PROBS, PROBS > 1))
+    with pytest.raises(TypeError, match="`y_true` is a masked array"):
+        loss(np.ma.masked_array(labels, labels > 5), PROBS)
+    with pytest.raises(TypeError, match="`sample_weight` is a masked array"):
+        loss(labels, PROBS, np.ma.masked_array([1.0, 1.0], [True, False]))
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "longdouble", "float16"])
+def test_arrays_of_other_byte_orders_and_precisions(dtype):
+    y_pred, labels = np.array([[0.25, 0.75], [0.5, 0.5]], dtype), np.array([1, 0])
+    expected = -np.log([0.75, 0.5])
+    for y_true in (labels, labels.astype(">i8"), labels.astype(dtype)):
+        np.testing.assert_allclose(array(SPARSE(reduction="none")(y_true, y_pred)), expected, rtol=1e-6)
+    np.testing.assert_allclose(array(DENSE(reduction="none")(np.eye(2, dtype=dtype)[labels], y_pred)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow", "jax"])
+def test_tensors_of_another_framework(framework):
+    """They lose nothing: neither bits of an id, nor an imaginary part without a word."""
+    if framework == "torch":
+        import torch as other
+
+        convert = other.tensor
+    elif framework == "tensorflow":
+        import tensorflow as other
+
+        convert = other.constant
+    else:
+        import jax
+
+        convert = jax.numpy.asarray
+    probs, labels = convert(PROBS), np.array([2, 0])
+    np.testing.assert_allclose(array(SPARSE(reduction="none")(convert(labels), probs)), np.log(3.0) * np.ones(2), rtol=1e-6)
+    if framework != "jax":
+        with pytest.raises(ValueError, match=r"more than 32 bits at position 0|holds class 4294967298 at position 0"):
+            SPARSE()(convert(np.array([2**32 + 2, 0])), PROBS)
+    with pytest.raises(TypeError, match="`y_pred` must hold real numbers"):
+        DENSE()(PROBS, convert(PROBS + 1j))
+
+
+@pytest.mark.parametrize("loss", [DENSE(axis=-2), KL(axis=-2), BINARY(axis=-2), BINARY(axis=(-2, -1)), FOCAL(axis=-3)])
+def test_an_axis_that_would_change_its_meaning(loss):
+    """Keras drops a last axis of size 1; counted from the end, another axis would be meant then."""
+    y_true = np.tile(PROBS, (2, 1, 1))[..., 0] if loss.axis == -3 else PROBS
+    with pytest.raises(ValueError, match="is ambiguous"):
+        loss(y_true, y_true[..., None])
 
 
 INPUTS = [

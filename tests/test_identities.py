@@ -257,3 +257,55 @@ def test_the_slope_of_a_vanishing_probability_ends_at_its_floor(dtype):
     loss = functools.partial(keras_xent.binary_crossentropy, np.ones(7), axis=())
     _, gradient = value_and_gradient(loss, tensor(probs, dtype))
     np.testing.assert_array_equal(gradient, np.append(-1 / np.maximum(probs[:-1], floor), 0.0))
+
+
+@pytest.mark.parametrize("label_smoothing", [1e-8, 1e-6, 1e-3, 0.05])
+@pytest.mark.parametrize("name", ["binary_crossentropy", "binary_focal_crossentropy"])
+def test_a_little_smoothing_of_a_yes(name, label_smoothing):
+    """What it gives to the no is not lost beside the 1."""
+    logits, targets = np.float32([[60.0, 20.0, -3.0]]), np.float32([[1.0, 1.0, 0.0]])
+    options = {"from_logits": True, "label_smoothing": label_smoothing, "axis": ()}
+    assert_equal_to_the_definition(name, targets, logits, options)
+
+
+@pytest.mark.parametrize("alpha", [0.999, 0.999999, 1 - 1e-9])
+def test_what_an_alpha_near_1_leaves_to_a_no(alpha):
+    options = {"apply_class_balancing": True, "alpha": alpha, "from_logits": True, "axis": ()}
+    assert_equal_to_the_definition("binary_focal_crossentropy", np.float32([[0.0, 1.0]]), np.float32([[1.0, 1.0]]), options)
+
+
+@pytest.mark.parametrize("gamma", [10.0, 300.0, 1e3, 1e6])
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_a_large_gamma_does_not_enlarge_rounding_errors(gamma, from_logits):
+    logits = np.float32([[0.0, 10.3, -0.7, 1.1], [-14.0, 0.0, -3.0, -5.0]])
+    y_pred = logits if from_logits else np.float32(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True))
+    options = {"gamma": gamma, "from_logits": from_logits}
+    for name, y_true in (
+        ("sparse_categorical_focal_crossentropy", np.array([0, 0])),
+        ("categorical_focal_crossentropy", np.float32(one_hot([0, 0], 4))),
+        ("binary_focal_crossentropy", np.float32(one_hot([0, 0], 4))),
+    ):
+        assert_equal_to_the_definition(name, y_true, y_pred, options, span=90.0)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.1, 1.0])
+def test_smoothing_with_a_label_that_weighs_nothing(label_smoothing):
+    options = {"from_logits": True, "label_smoothing": label_smoothing, "class_weight": [1.0, 0.0]}
+    y_pred = np.float32([[7.0243, -13.6549]])
+    assert_equal_to_the_definition("sparse_categorical_crossentropy", np.array([1]), y_pred, options, span=21)
+
+
+def test_all_of_an_infinite_loss_is_smoothed_away():
+    losses = keras_xent.sparse_categorical_crossentropy(
+        [1, 1], tensor([[0.0, -np.inf, 1.0], [0.0, 2.0, 1.0]], "float32"), from_logits=True, label_smoothing=1.0
+    )
+    assert np.isinf(array(losses)[0]) and np.isfinite(array(losses)[1])
+
+
+def assert_equal_to_the_definition(name, y_true, y_pred, options, span=0.0):
+    """Value and gradient, each element for itself."""
+    actual = value_and_gradient(lambda x: getattr(keras_xent, name)(y_true, x, **options), tensor(y_pred))
+    for kind, one in zip(("", "_gradient"), actual, strict=True):
+        right = getattr(reference, name + kind)(y_true, y_pred, **options, dtype="float32")
+        floor = 1e-30 if options["from_logits"] else max(1e-30, 1e-3 * np.abs(right).max())
+        assert error_in_bounds(one, right, "float32", y_pred.size, span, floor) <= 1, (one, right)

@@ -268,3 +268,54 @@ def test_unknown_shapes_in_compiled_code():
         y, x = generator.integers(0, 4, (batch, time)), generator.normal(size=(batch, time, 4))
         arguments = tensor(y, "int32"), tensor(x, "float32"), tensor(generator.uniform(size=batch), "float32")
         assert abs(float(compiled(*arguments)) - float(loss(*arguments))) < 1e-5
+
+
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+
+    ANY = tf.TensorSpec([None, None]), tf.TensorSpec([None, None, None])
+    IDS = tf.TensorSpec([None, None], "int32")
+    P, ROWS = np.float32([[0.9, 0.2, 0.4], [0.3, 0.6, 0.5]]), np.full((2, 4, 3), 1 / 3, "float32")
+    MISFITS = [
+        (keras_xent.BinaryCrossentropy(), ANY[0], ANY[0], np.float32([[1], [0]]), P),
+        (keras_xent.BinaryFocalCrossentropy(), ANY[0], ANY[0], np.float32([[1], [0]]), P),
+        (keras_xent.CategoricalCrossentropy(), ANY[0], ANY[0], np.float32([[1], [0]]), P),
+        (keras_xent.CategoricalFocalCrossentropy(), ANY[0], ANY[0], P[:1], P),
+        (keras_xent.KLDivergence(), ANY[0], ANY[0], P, np.float32([[0.5], [0.5]])),
+        (keras_xent.SparseCategoricalCrossentropy(), IDS, ANY[1], np.ones((2, 1), "int32"), ROWS),
+        (keras_xent.SparseCategoricalFocalCrossentropy(), IDS, ANY[1], np.ones((1, 4), "int32"), ROWS),
+        (keras_xent.CategoricalGeneralizedCrossEntropy(), IDS, ANY[1], np.ones((2, 1), "int32"), ROWS),
+        (keras_xent.DistillationLoss(targets="logits"), ANY[0], ANY[0], P[:1], P),
+    ]
+
+    @pytest.mark.parametrize("jit_compile", [False, True])
+    @pytest.mark.parametrize(("loss", "one", "other", "y_true", "y_pred"), MISFITS)
+    def test_shapes_that_turn_out_not_to_fit(loss, one, other, y_true, y_pred, jit_compile):
+        """Nothing is broadcast in silence: a runtime error, or NaN where XLA has none."""
+        call = tf.function(loss, input_signature=[one, other], jit_compile=jit_compile)
+        if jit_compile:
+            assert np.isnan(call(y_true, y_pred))
+        else:
+            with pytest.raises(tf.errors.InvalidArgumentError, match="must have the same shape"):
+                call(y_true, y_pred)
+
+    def test_weights_that_turn_out_not_to_fit():
+        loss = keras_xent.SparseCategoricalCrossentropy()
+        call = tf.function(loss, input_signature=[IDS, ANY[1], ANY[0]])
+        labels = np.ones((2, 4), "int32")
+        for shape in ((2, 4), (2, 1), (1, 4), (1, 1)):
+            assert abs(float(call(labels, ROWS, np.ones(shape, "float32"))) - np.log(3)) < 1e-5
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must align with the leading axes"):
+            call(labels[:1], ROWS[:1], np.ones((2, 4), "float32"))
+
+    def test_fit_refuses_ids_for_a_distribution():
+        """A generator may tell `fit` no shapes."""
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+        model.compile("sgd", keras_xent.CategoricalCrossentropy(from_logits=True), jit_compile=False)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must have the same shape"):
+            batches = tf.data.Dataset.from_generator(lambda: [(P, [[1.0], [0.0]])], output_signature=(ANY[0], ANY[0]))
+            model.fit(batches, shuffle=False, verbose=0)
+
+    def test_an_unknown_rank():
+        with pytest.raises(ValueError, match="`y_pred` has no known rank"):
+            tf.function(keras_xent.BinaryCrossentropy(), input_signature=[ANY[0], tf.TensorSpec(None)]).get_concrete_function()

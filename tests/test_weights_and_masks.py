@@ -261,3 +261,26 @@ def test_weights_of_binary_losses_over_any_axes(rng, axis, left):
     )
     assert close(value, reference.reduce_losses(losses, sample_weight, None, "sum_over_batch_size"))
     assert np.array_equal(gradient != 0, ~np.isnan(y_pred))
+
+
+def test_no_outputs_cost_nothing():
+    assert array(keras_xent.BinaryCrossentropy(reduction="none")(np.ones((2, 0)), np.ones((2, 0)))).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["CategoricalGeneralizedCrossEntropy", "BinaryFocalCrossentropy", "KLDivergence"])
+def test_a_prediction_outside_of_the_domain_without_weight(name):
+    """Its loss is 0, and so is its gradient, though a power of a negative number is NaN."""
+    options = {"gamma": 1.5} if "Focal" in name else {}
+    loss, y_pred = getattr(keras_xent, name)(**options), np.full((3, 2), 0.5)
+    y_pred[1] = -1.0, 2.0
+    y_true = np.array([0, 1, 0]) if "Generalized" in name else one_hot([0, 1, 0], 2)
+    value, gradient = value_and_gradient(lambda x: loss(y_true, x, np.array([1.0, 0.0, 1.0])), tensor(y_pred, "float32"))
+    assert np.isfinite(value) and np.isfinite(gradient).all() and not gradient[1].any() and gradient[0].any()
+
+
+def test_float64_predictions_of_a_float32_loss():
+    """A slope that float64 holds is bounded by what float32 does."""
+    for loss in (keras_xent.CategoricalCrossentropy(), keras_xent.KLDivergence(), keras_xent.BinaryCrossentropy()):
+        y_pred = tensor(np.array([[1e-40, 1 - 1e-40]]), None if keras.backend.backend() == "jax" else "float64")
+        value, gradient = value_and_gradient(lambda x, loss=loss: loss(one_hot([0], 2), x), y_pred)
+        assert np.isfinite(value) and np.isfinite(gradient).all()

@@ -21,7 +21,7 @@ from .arguments import (
     optional_epsilon,
     pos_weight,
 )
-from .at_run_time import fail_where_wrong, several_classes_when_run
+from .at_run_time import fail_unless_fits, fail_where_wrong, same_sizes, several_classes_when_run
 from .labels import (
     each_class_once,
     exact_ids,
@@ -62,6 +62,7 @@ __all__ = [
     "each_class_once",
     "exact_ids",
     "exponent_q",
+    "fail_unless_fits",
     "fail_where_wrong",
     "flag",
     "float_dtype",
@@ -81,6 +82,7 @@ __all__ = [
     "resolve_axis",
     "resolve_mean_axis",
     "same_shape",
+    "same_sizes",
     "several_classes",
     "several_classes_when_run",
     "shapes_agree",

@@ -20,7 +20,10 @@ def number(name, value, low=-math.inf, high=math.inf, *, open_low=False, open_hi
     """A finite float between two bounds."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         value = _zero_dim_number(name, value)
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:  # an int of hundreds of digits
+        value = math.inf
     inside = (value > low if open_low else value >= low) and (value < high if open_high else value <= high)
     if not (math.isfinite(value) and inside):
         bounds = f"{'above' if open_low else 'at least'} {low:g}" if math.isfinite(low) else ""
@@ -126,6 +129,8 @@ def class_weight(value):
     weights = array[:, 1] if pairs else array
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError(f"`class_weight` must hold finite weights of at least 0. Received: class_weight={value!r}.")
+    if pairs and len(set(array[:, 0].tolist())) < len(array):
+        raise ValueError(f"`class_weight` names a class twice. Received: class_weight={value!r}.")
     if pairs:
         return sorted([int(class_id), float(weight)] for class_id, weight in array)
     return [float(weight) for weight in array]

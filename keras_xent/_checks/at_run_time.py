@@ -18,3 +18,22 @@ def several_classes_when_run(losses, y_pred, axis):
     if y_pred.shape[axis] is not None:
         return losses
     return fail_where_wrong(losses, ops.shape(y_pred)[axis] > 1, "`y_pred` has a single class; expected num_classes > 1", ())
+
+
+def same_sizes(sizes, wanted):
+    """Whether sizes that are not static are the same when the program runs; None where all are static."""
+    pairs = [(a, b) for a, b in zip(sizes, wanted, strict=True) if not (isinstance(a, int) and isinstance(b, int))]
+    return ops.all(ops.stack([ops.equal(a, b) for a, b in pairs])) if pairs and not _symbolic(pairs) else None
+
+
+def _symbolic(pairs):
+    """Whether a compiler that needs no run-time check stands behind the sizes: JAX proves that its symbols are the same."""
+    return not any(ops.is_tensor(size) for pair in pairs for size in pair)
+
+
+def fail_unless_fits(losses, fits):
+    """`losses`, if targets or weights turn out to have the shape that they should have."""
+    if fits is None:
+        return losses
+    message = "`y_true` and `y_pred` must have the same shape, and `sample_weight` must align with the leading axes of the losses"
+    return fail_where_wrong(losses, fits, message, ())

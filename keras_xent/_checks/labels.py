@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from .. import _backend
+from .tensors import NO_ID
 
 
 def invalid_labels(labels, num_classes, considered=None):
@@ -85,6 +86,11 @@ def _invalid_label_message(label, where, num_classes):
             "Probabilities and other soft targets go to `CategoricalCrossentropy` or `CategoricalFocalCrossentropy`."
         )
     label = int(label)
+    if label == NO_ID:
+        return (
+            f"`y_true` holds an integer of more than 32 bits at position {position}, which is not a class id; expected 0 to "
+            f'{num_classes - 1}. To skip every label out of range pass `invalid_labels="ignore"`.'
+        )
     return (
         f"`y_true` holds class {label} at position {position}, but `y_pred` has {num_classes} classes (0 to "
         f'{num_classes - 1}). To skip such positions pass `ignore_class={label}`, or `invalid_labels="ignore"` to skip every '

@@ -48,16 +48,30 @@ def same_shape(y_true, y_pred, hint=""):
         )
 
 
-def drop_singleton_axis(y_true, y_pred):
-    """Keras's rule for ranks that differ by a last axis of size 1: rank 1 is given one, elsewhere it is dropped."""
-    for_true = len(y_true.shape) - len(y_pred.shape)
-    longer, shorter = (y_true, y_pred) if for_true > 0 else (y_pred, y_true)
-    if abs(for_true) == 1 and longer.shape[-1] == 1:
-        if len(shorter.shape) == 1:
-            shorter = ops.expand_dims(shorter, -1)
-        else:
-            longer = ops.squeeze(longer, -1)
-    return (longer, shorter) if for_true > 0 else (shorter, longer)
+def drop_singleton_axis(y_true, y_pred, axes):
+    """Keras's rule for ranks that differ by a last axis of size 1: rank 1 is given one, elsewhere it is dropped.
+
+    The loss's `axes`, counted from the end, could then mean another axis of `y_pred` than the caller meant, but for the last.
+    """
+    true_rank, pred_rank = len(y_true.shape), len(y_pred.shape)
+    if true_rank == pred_rank + 1 and y_true.shape[-1] == 1:
+        y_pred, y_true = _of_one_rank(y_pred, y_true)
+    elif pred_rank == true_rank + 1 and y_pred.shape[-1] == 1:
+        y_true, y_pred = _of_one_rank(y_true, y_pred)
+    several = axes if isinstance(axes, tuple) else () if axes is None else (axes,)
+    if any(axis < -1 for axis in several) and len(y_pred.shape) != pred_rank:
+        raise ValueError(
+            f"axis={axes} is ambiguous, as `y_pred` of rank {pred_rank} and `y_true` of rank {true_rank} differ by a last axis "
+            "of size 1. Give both the same shape, or count the axis from the front."
+        )
+    return y_true, y_pred
+
+
+def _of_one_rank(shorter, longer):
+    """Two tensors, the longer of which has a last axis of size 1 more than the other."""
+    if len(shorter.shape) == 1:
+        return ops.expand_dims(shorter, -1), longer
+    return shorter, ops.squeeze(longer, -1)
 
 
 def one_label_per_row(labels, y_pred, axis):

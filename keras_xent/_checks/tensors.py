@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+NO_ID = -(2**31)  # stands for integers beyond 32 bits; `ignore_class` cannot be it
 HALF_PRECISION = ("float16", "bfloat16")
 
 
@@ -22,22 +23,49 @@ def float_tensor(name, values, dtype=None, array_dtype=None):
 
 def label_tensor(labels):
     """Class ids as a tensor that still holds every one of them: small integers widened, large ones not wrapped."""
+    labels = native("y_true", labels)
     if not ops.is_tensor(labels) and kind_of(labels) in "iu":
         # JAX has no int64 by default, and would wrap an id that is out of range into it.
-        labels, largest = np.asarray(labels), np.iinfo("int32").max
-        labels = np.minimum(labels, largest) if labels.dtype == "uint64" else labels
-        labels = np.clip(labels.astype("int64"), -largest, largest).astype("int32")
+        labels = np.asarray(labels)
+        beyond = np.greater(labels, np.iinfo("int32").max) | np.less(labels, NO_ID)
+        labels = np.where(beyond, NO_ID, labels.astype("int64")).astype("int32")
     tensor = _tensor("y_true", labels)
     kept = keras.backend.standardize_dtype(tensor.dtype)
     if kept in ("bool", "int8", "uint8", "int16", "uint16"):
         return ops.cast(tensor, "int32")
     if kept in HALF_PRECISION:  # which could not hold the number of classes to compare with
         return ops.cast(tensor, "float32")
-    return ops.cast(tensor, "int64") if kept in ("uint32", "uint64") else tensor
+    if kept in ("uint32", "uint64"):
+        tensor = ops.cast(tensor, "int64")
+        return ops.where(tensor < 0, NO_ID, tensor)  # what wrapped around
+    return tensor
+
+
+def native(name, values):
+    """Arrays as this backend and NumPy know them: other frameworks' tensors, byte orders and precisions are converted."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(
+            f"`{name}` is a masked array, whose mask would be lost. Pass `{name}.filled(...)`, and the mask as a `sample_weight` "
+            "of 0."
+        )
+    if ops.is_tensor(values) or isinstance(values, (keras.Variable, keras.KerasTensor)) or not hasattr(values, "__array__"):
+        return values
+    if not isinstance(values, (np.ndarray, np.generic)):
+        values = values.detach() if hasattr(values, "detach") else values
+        try:
+            values = np.asarray(values)
+        except TypeError:  # bfloat16, which NumPy lacks
+            values = np.asarray(values.float())
+    dtype = values.dtype
+    if dtype.kind not in "fiu":
+        return values
+    narrower = np.dtype("float64") if dtype.kind == "f" and dtype.itemsize > 8 else dtype.newbyteorder("=")
+    return values if dtype == narrower and dtype.isnative else values.astype(narrower)
 
 
 def _tensor(name, values, array_dtype=None):
     """A tensor; an array or list becomes one of `array_dtype` at once, as some backends take float64 for float32."""
+    values = native(name, values)
     if values is None:
         raise TypeError(f"`{name}` is None; expected an array of numbers.")
     if isinstance(values, (dict, set)):
@@ -49,7 +77,10 @@ def _tensor(name, values, array_dtype=None):
         )
     if ops.is_tensor(values) or isinstance(values, keras.Variable):
         if not any(kind in str(values.dtype) for kind in ("string", "complex")):
-            return ops.convert_to_tensor(values)
+            tensor = ops.convert_to_tensor(values)
+            if getattr(tensor.shape, "rank", 0) is None:  # TensorFlow's
+                raise ValueError(f"`{name}` has no known rank; expected a tensor whose number of axes is known.")
+            return tensor
     elif not isinstance(values, (str, bytes)) and kind_of(values) in "biuf":
         return ops.convert_to_tensor(values, dtype=array_dtype)
     raise _no_numbers(name, values)

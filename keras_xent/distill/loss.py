@@ -14,7 +14,7 @@ from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities
 from ..losses._kinds import OverClasses
 from .divergences import DIVERGENCES
 from .packing import check_precision
-from .targets import blank_soft, blank_targets, hear, split_targets, target_axes
+from .targets import blank_soft, blank_targets, fits_when_run, hear, split_targets, target_axes
 from .teachers import TARGETS, teacher_recipe
 from .top_k import TAILS, right_pairs, split_pairs
 
@@ -52,8 +52,9 @@ def per_example(y_true, y_pred, options, dtype, listener=None):
     axis = _checks.resolve_axis(options["axis"], y_pred)
     if needs_precision(options):
         check_precision(y_true)
-    soft, hard = split_targets(_checks.float_tensor("y_true", y_true), y_pred, axis, options)
-    counts = None
+    y_true = _checks.float_tensor("y_true", y_true)
+    soft, hard = split_targets(y_true, y_pred, axis, options)
+    counts, fits = None, fits_when_run(y_true, y_pred, axis, options)
     if options["ignore_class"] is not None:
         counts = _labels.counted(hard, None, options["ignore_class"], "error")
         soft, y_pred = blank_soft(soft, counts, axis, options), blank(y_pred, counts, (axis,))
@@ -72,6 +73,7 @@ def per_example(y_true, y_pred, options, dtype, listener=None):
         quantities["losses"] = losses
         quantities["label_losses"] = label_loss(hard, quantities["logits"], options, dtype, listener)
         losses = run((ADD,), quantities, listener)
+    losses = _checks.fail_unless_fits(losses, fits)
     return _checks.several_classes_when_run(losses, y_pred, axis)
 
 
@@ -273,6 +275,7 @@ class DistillationLoss(OverClasses):
 
     domain = DOMAIN["DistillationLoss"]
     _per_example = staticmethod(per_example)
+    _checked = staticmethod(checked)
 
     def __init__(
         self,
@@ -316,6 +319,9 @@ class DistillationLoss(OverClasses):
         split_targets(y_true, y_pred, _checks.resolve_axis(self.axis, y_pred), self._options)
         return y_true, y_pred
 
+    def _fits_when_run(self, y_true, y_pred):
+        return fits_when_run(y_true, y_pred, _checks.resolve_axis(self.axis, y_pred), self._options)
+
     def _counted(self, y_true, y_pred):
         if self.ignore_class is None:
             return None
@@ -325,7 +331,9 @@ class DistillationLoss(OverClasses):
     def _unusable(self, y_true, y_pred, axes):
         soft, hard = split_targets(y_true, y_pred, axes[0], self._options)
         num_classes = ops.shape(y_pred)[axes[0]]
-        usable = ops.logical_and(finite_rows(y_pred, axes), finite_rows(y_true, target_axes(y_true, axes, self._options)))
+        usable = ops.logical_and(
+            self._usable_predictions(y_pred, axes), finite_rows(y_true, target_axes(y_true, axes, self._options))
+        )
         if self.labels == "sparse":
             usable = ops.logical_and(usable, _checks.valid_labels(hard, num_classes))
         if self.targets == "top_k":

@@ -50,6 +50,25 @@ def check_shape(y_true, y_pred, axis, options):
         )
 
 
+def fits_when_run(y_true, y_pred, axis, options):
+    """What of `check_shape` is left to the running program; None for nothing."""
+    sizes = ops.shape(y_pred)
+    rows, wanted = ops.shape(y_true), sizes[:axis] + sizes[axis + 1 :]
+    top_k, heard = options["targets"] == "top_k", options["teacher_classes"]
+    if options["labels"] is not None:
+        *rows, numbers = rows
+        teacher_width = sizes[axis] if heard is None and not top_k else None
+        width = None if teacher_width is None else teacher_width + width_of(options["labels"], sizes[axis])
+    elif top_k:
+        *rows, _, numbers = rows
+        width = 2
+    else:
+        numbers, width = rows[axis], sizes[axis] if heard is None else None
+        rows = rows[:axis] + rows[axis + 1 :]
+    more = ([], []) if width is None else ([numbers], [width])
+    return _checks.same_sizes([*rows, *more[0]], [*wanted, *more[1]])
+
+
 def rows_and_numbers(shape, num_classes, axis, options):
     """The shape of `y_true` without the teacher's numbers, and how many there are in each row: classes, or pairs of a top-k.
 

@@ -48,7 +48,7 @@ def common_quantities(y_pred, options, axis, dtype):
         "epsilon": keras.config.epsilon() if epsilon is None else epsilon,
         "saturated_gradient": options.get("saturated_gradient", "flow"),
         "no_lead": False,  # for a softmax that has no targets
-        "slope_floor": SLOPE_FLOOR[keras.backend.standardize_dtype(y_pred.dtype)],
+        "slope_floor": max(SLOPE_FLOOR[keras.backend.standardize_dtype(y_pred.dtype)], SLOPE_FLOOR[dtype]),
     }
 
 

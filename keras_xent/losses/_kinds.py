@@ -6,7 +6,7 @@ For each kind there is what stands between a recipe and its tensors, and the bas
 from keras import ops
 
 from .. import _backend, _checks, _labels
-from .._base import StepwiseLoss, blank, evaluate, finite_rows
+from .._base import StepwiseLoss, blank, evaluate
 from .._recipe import run
 from ._common import class_quantities, common_quantities
 
@@ -22,7 +22,7 @@ def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None,
         _checks.several_classes(y_pred, axis)
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["targets"] = targets
-    losses = run(recipe(options), quantities, listener)
+    losses = _checks.fail_unless_fits(run(recipe(options), quantities, listener), same_shape_when_run(targets, y_pred))
     return losses if allow_one_class else _checks.several_classes_when_run(losses, y_pred, axis)
 
 
@@ -31,12 +31,14 @@ def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
     axis = _checks.resolve_axis(options["axis"], y_pred)
     _checks.several_classes(y_pred, axis)
     labels = _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis)
+    fits = one_label_per_row_when_run(labels, y_pred, axis)
     labels = _labels.CheckedLabels(labels, ops.shape(y_pred)[axis], options["ignore_class"], options["invalid_labels"])
     if labels.counts is not None:
         y_pred = blank(y_pred, labels.counts, (axis,))
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["labels"] = labels.ids
-    return _checks.several_classes_when_run(labels.settle(run(recipe(options), quantities, listener)), y_pred, axis)
+    losses = _checks.fail_unless_fits(labels.settle(run(recipe(options), quantities, listener)), fits)
+    return _checks.several_classes_when_run(losses, y_pred, axis)
 
 
 def evaluate_class_ids(per_example, y_true, y_pred, options):
@@ -64,7 +66,22 @@ def against_answers(recipe, y_true, y_pred, options, dtype, listener=None):
             if isinstance(value, list):
                 _checks.one_per_class(name, value, y_pred, -1, "output")
             quantities[name] = ops.convert_to_tensor(value, dtype=dtype)
-    return run(recipe(options), quantities, listener)
+    if "alpha" in options:  # what is left of an α near 1, before it is rounded
+        alpha = options["alpha"]
+        alpha_of_no = [1.0 - one for one in alpha] if isinstance(alpha, list) else 1.0 - alpha
+        quantities["alpha_of_no"] = ops.convert_to_tensor(alpha_of_no, dtype=dtype)
+    return _checks.fail_unless_fits(run(recipe(options), quantities, listener), same_shape_when_run(targets, y_pred))
+
+
+def same_shape_when_run(targets, y_pred):
+    """What of the comparison of two shapes is left to the running program."""
+    return _checks.same_sizes(ops.shape(targets), ops.shape(y_pred))
+
+
+def one_label_per_row_when_run(labels, y_pred, axis):
+    """The same where labels have no class axis."""
+    sizes = ops.shape(y_pred)
+    return _checks.same_sizes(ops.shape(labels), sizes[:axis] + sizes[axis + 1 :])
 
 
 class OverClasses(StepwiseLoss):
@@ -81,9 +98,12 @@ class DistributionLoss(OverClasses):
 
     def _match(self, y_true, y_pred):
         y_true = self._floats("y_true", y_true)
-        y_true, y_pred = _checks.drop_singleton_axis(y_true, y_pred)
+        y_true, y_pred = _checks.drop_singleton_axis(y_true, y_pred, self.axis)
         _checks.same_shape(y_true, y_pred, NO_IDS)
         return y_true, y_pred
+
+    def _fits_when_run(self, y_true, y_pred):
+        return same_shape_when_run(y_true, y_pred)
 
 
 class ClassIdLoss(OverClasses):
@@ -96,12 +116,15 @@ class ClassIdLoss(OverClasses):
         axis = _checks.resolve_axis(self.axis, y_pred)
         return _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis), y_pred
 
+    def _fits_when_run(self, y_true, y_pred):
+        return one_label_per_row_when_run(y_true, y_pred, *self._reduced_axes(y_pred))
+
     def _counted(self, y_true, y_pred):
         return _labels.counted(y_true, self._num_classes(y_pred), self.ignore_class, self.invalid_labels)
 
     def _unusable(self, y_true, y_pred, axes):
         valid = _checks.valid_labels(y_true, self._num_classes(y_pred))
-        return ops.logical_not(ops.logical_and(valid, finite_rows(y_pred, axes)))
+        return ops.logical_not(ops.logical_and(valid, self._usable_predictions(y_pred, axes)))
 
     def _blank(self, y_true, y_pred, kept, axes):
         del y_pred, axes
@@ -118,9 +141,12 @@ class YesNoLoss(StepwiseLoss):
 
     def _match(self, y_true, y_pred):
         y_true = self._floats("y_true", y_true)
-        y_true, y_pred = _checks.drop_singleton_axis(y_true, y_pred)
+        y_true, y_pred = _checks.drop_singleton_axis(y_true, y_pred, self.axis)
         _checks.same_shape(y_true, y_pred)
         return y_true, y_pred
+
+    def _fits_when_run(self, y_true, y_pred):
+        return same_shape_when_run(y_true, y_pred)
 
     def _reduced_axes(self, y_pred):
         axis = _checks.resolve_mean_axis(self.axis, y_pred)

@@ -13,7 +13,8 @@ from ..domain import DOMAIN
 from ._common import common_options
 from ._kinds import YesNoLoss, against_answers
 
-SMOOTH = Step("targets", steps.smooth_binary)
+SMOOTH = Step("no_targets", steps.smooth_no), Step("targets", steps.smooth_binary)
+KEEP = (Step("no_targets", steps.complement, probs="targets"),)
 FROM_PROBS = (
     Step("clipped", steps.clip),
     Step("log_probs", steps.log),
@@ -30,8 +31,8 @@ AVERAGE = Step("losses", steps.average)
 
 def recipe(options):
     """The steps from targets and predictions to one loss per example."""
-    smooth = (SMOOTH,) if options["label_smoothing"] else ()
-    return (*smooth, *(FROM_LOGITS if options["from_logits"] else FROM_PROBS), AVERAGE)
+    targets = SMOOTH if options["label_smoothing"] else KEEP
+    return (*targets, *(FROM_LOGITS if options["from_logits"] else FROM_PROBS), AVERAGE)
 
 
 per_example = functools.partial(against_answers, recipe)
@@ -134,6 +135,7 @@ class BinaryCrossentropy(YesNoLoss, keras.losses.BinaryCrossentropy):
 
     domain = DOMAIN["BinaryCrossentropy"]
     _per_example = staticmethod(per_example)
+    _checked = staticmethod(checked)
 
     def __init__(
         self,

@@ -18,7 +18,8 @@ ANSWERS_FROM_LOGITS = Step("probs", steps.sigmoid), Step("complements", steps.si
 ANSWERS_FROM_PROBS = (Step("complements", steps.complement),)
 FOCUS = (
     Step("mistakes", steps.expect_mistake),
-    Step("elements", steps.modulate, costs="elements", remainders="mistakes"),
+    Step("successes", steps.expect_success),
+    Step("elements", steps.modulate, costs="elements", remainders="mistakes", shares="successes"),
 )
 BALANCE = Step("elements", steps.balance_answers, costs="elements")
 
@@ -151,6 +152,7 @@ class BinaryFocalCrossentropy(YesNoLoss, keras.losses.BinaryFocalCrossentropy):
 
     domain = DOMAIN["BinaryFocalCrossentropy"]
     _per_example = staticmethod(per_example)
+    _checked = staticmethod(checked)
 
     def __init__(
         self,

@@ -136,6 +136,7 @@ class CategoricalCrossentropy(DistributionLoss, keras.losses.CategoricalCrossent
 
     domain = DOMAIN["CategoricalCrossentropy"]
     _per_example = staticmethod(per_example)
+    _checked = staticmethod(checked)
 
     def __init__(
         self,

@@ -16,8 +16,9 @@ from ._kinds import DistributionLoss, against_distributions
 COST = Step("costs", steps.cost)
 FROM_PROBS = RENORMALIZE, *CLIPPED_LOG, COST
 FROM_LOGITS = *below_top(), Step("log_probs", steps.log_softmax), COST
-REMAINDERS_FROM_PROBS = Step("remainders", steps.clipped_remainder)
-REMAINDERS_FROM_LOGITS = Step("remainders", steps.remainder)
+COMPLEMENT = Step("remainders", steps.complement, probs="shares")
+REMAINDERS_FROM_PROBS = Step("shares", steps.clipped_share), COMPLEMENT
+REMAINDERS_FROM_LOGITS = Step("remainders", steps.remainder), Step("shares", steps.share)
 MODULATE = Step("costs", steps.modulate)
 WEIGH_BY_ALPHA = Step("targets", steps.weigh, class_weight="alpha")
 SUM = Step("losses", steps.sum_costs)
@@ -27,7 +28,7 @@ def focus(options, from_probs=REMAINDERS_FROM_PROBS, from_logits=REMAINDERS_FROM
     """The focal factor's steps; none if γ = 0."""
     if options["gamma"] == 0.0:
         return ()
-    return from_logits if options["from_logits"] else from_probs, modulate
+    return (*(from_logits if options["from_logits"] else from_probs), modulate)
 
 
 def recipe(options):
@@ -148,6 +149,7 @@ class CategoricalFocalCrossentropy(DistributionLoss, keras.losses.CategoricalFoc
 
     domain = DOMAIN["CategoricalFocalCrossentropy"]
     _per_example = staticmethod(per_example)
+    _checked = staticmethod(checked)
 
     def __init__(
         self,

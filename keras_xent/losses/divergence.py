@@ -133,6 +133,7 @@ class KLDivergence(DistributionLoss, keras.losses.KLDivergence):
 
     domain = DOMAIN["KLDivergence"]
     _per_example = staticmethod(per_example)
+    _checked = staticmethod(checked)
 
     def __init__(
         self,

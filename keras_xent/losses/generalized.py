@@ -130,6 +130,7 @@ class CategoricalGeneralizedCrossEntropy(ClassIdLoss, keras.losses.CategoricalGe
 
     domain = DOMAIN["CategoricalGeneralizedCrossEntropy"]
     _per_example = staticmethod(per_example)
+    _checked = staticmethod(checked)
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from .. import _checks, steps
 from .._base import register
 from .._recipe import Step
 from ..domain import DOMAIN
+from . import categorical
 from ._common import CLIPPED_LOG, RENORMALIZE, WEIGH, common_options, label_options
 from ._kinds import ClassIdLoss, against_class_ids, evaluate_class_ids
 
@@ -30,6 +31,7 @@ FROM_LOGITS = (
     Step("log_denominator", steps.log_denominator),
     Step("losses", steps.add_gap),
 )
+PLACE_FROM_LOGITS = Step("targets", steps.place_target, scores="logits")
 WEIGH_LOSS = Step("losses", steps.weigh_loss)
 
 # Smoothed targets are the label's share and an even share for every class. The loss of each part is computed, so that no
@@ -46,6 +48,9 @@ MIX = Step("losses", steps.mix)
 def recipe(options):
     """The steps from labels and predictions to one loss per example."""
     weighed, from_logits = options["class_weight"] is not None, options["from_logits"]
+    if weighed and from_logits and options["label_smoothing"]:
+        # a label of weight 0 leaves the even share, whose digits are not those of a sum that is centred on the label
+        return (PLACE_FROM_LOGITS, *categorical.recipe(options))
     steps_taken = FROM_LOGITS if from_logits else FROM_PROBS
     if weighed:
         steps_taken += (WEIGH_LOSS,)
@@ -173,6 +178,7 @@ class SparseCategoricalCrossentropy(ClassIdLoss, keras.losses.SparseCategoricalC
 
     domain = DOMAIN["SparseCategoricalCrossentropy"]
     _per_example = staticmethod(per_example)
+    _checked = staticmethod(checked)
 
     def __init__(
         self,

@@ -12,8 +12,9 @@ from . import categorical_focal, sparse
 from ._common import common_options, focal_options, label_options
 from ._kinds import ClassIdLoss, against_class_ids, evaluate_class_ids
 
-REMAINDER_FROM_PROBS = Step("remainders", steps.clipped_remainder, clipped="clipped_prob", probs="target_prob")
-REMAINDER_FROM_LOGITS = Step("remainders", steps.remainder_of_target)
+SHARE = Step("shares", steps.clipped_share, clipped="clipped_prob", probs="target_prob")
+REMAINDER_FROM_PROBS = SHARE, categorical_focal.COMPLEMENT
+REMAINDER_FROM_LOGITS = Step("remainders", steps.remainder_of_target), Step("shares", steps.share_of_target)
 MODULATE = Step("losses", steps.modulate, costs="losses")
 WEIGH_BY_ALPHA = Step("losses", steps.weigh_loss, class_weight="alpha")
 BALANCE = Step("losses", steps.balance, costs="losses")
@@ -144,6 +145,7 @@ class SparseCategoricalFocalCrossentropy(ClassIdLoss):
 
     domain = DOMAIN["SparseCategoricalFocalCrossentropy"]
     _per_example = staticmethod(per_example)
+    _checked = staticmethod(checked)
 
     def __init__(
         self,

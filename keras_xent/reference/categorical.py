@@ -87,7 +87,9 @@ def one_hot(y_true, y_pred, ignore_class, invalid_labels, axis):
     """Targets of `y_pred`'s shape, and which positions count."""
     labels, num_classes = np.asarray(y_true), y_pred.shape[axis]
     if labels.ndim == y_pred.ndim:  # a class axis of size 1: where `axis` says, or last
-        labels = np.squeeze(labels, axis if labels.shape[axis] == 1 else -1)
+        wanted = np.delete(y_pred.shape, axis).tolist()
+        singleton = next(i for i in (axis, -1) if labels.shape[i] == 1 and np.delete(labels.shape, i).tolist() == wanted)
+        labels = np.squeeze(labels, singleton)
     ignored = np.isin(labels, [] if ignore_class is None else list(ignore_class) if np.iterable(ignore_class) else ignore_class)
     valid = (labels >= 0) & (labels < num_classes) & (labels == np.floor(labels))
     if invalid_labels == "error" and not np.all(valid | ignored):

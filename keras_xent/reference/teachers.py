@@ -19,25 +19,22 @@ def teach(y_true, targets, temperature, tail, teacher_classes, axis, student):
     if targets != "probs":
         return a.log_softmax((y_true - y_true.max(axis=-1, keepdims=True)) / temperature, -1), np.ones(y_true.shape[:-1]), None
     # p^(1/T) / Σ p^(1/T), which is softmax(t / T) without the logits; a row of zero probabilities has no teacher in it
-    says = y_true.any(axis=-1)
+    says = np.asarray(y_true != 0).any(axis=-1, keepdims=True)
     with np.errstate(divide="ignore"):
-        log_probs = np.log(np.where(says[..., None], y_true, 1.0))
-    uniform = np.full_like(y_true, -np.inf)
-    return np.where(says[..., None], a.log_softmax(log_probs / temperature, -1), uniform), says.astype("float64"), None
+        log_probs = np.log(np.where(says, y_true, 1.0))
+    log_p = np.where(says, a.log_softmax(log_probs / temperature, -1), -np.inf)
+    return log_p, says[..., 0].astype("float64"), None
 
 
 class Bucket:
     """The student's logits of the k listed classes and, with a rest, of one class that holds all others."""
 
     def __init__(self, ids, listed, student, with_rest):
-        k = ids.shape[-1]
         self.ids, self.listed, self.with_rest = ids, listed, with_rest
         gathered = np.where(listed, np.take_along_axis(student, ids, -1), -np.inf)
         unlisted = student.copy()
-        for row, row_ids, row_listed in zip(
-            unlisted.reshape(-1, student.shape[-1]), ids.reshape(-1, k), listed.reshape(-1, k), strict=True
-        ):
-            row[row_ids[row_listed]] = -np.inf
+        for row in np.ndindex(student.shape[:-1]):
+            unlisted[row][ids[row][listed[row]]] = -np.inf
         if not with_rest:
             self.logits, self.within = gathered, np.zeros_like(student)
             return
@@ -51,24 +48,17 @@ class Bucket:
 
     def spread(self, pull):
         """From a gradient by `logits` to that by the student's: the others share that of their class, by softmax."""
-        pull_of_rest = pull[..., -1:] if self.with_rest else 0.0
-        spread = pull_of_rest * self.within
-        k = self.ids.shape[-1]
-        for row, ids, listed, one in zip(
-            spread.reshape(-1, spread.shape[-1]),
-            self.ids.reshape(-1, k),
-            self.listed.reshape(-1, k),
-            pull[..., :k].reshape(-1, k),
-            strict=True,
-        ):
-            row[ids[listed]] += one[listed]
+        spread = pull[..., -1:] * self.within if self.with_rest else np.zeros_like(self.within)
+        for row in np.ndindex(spread.shape[:-1]):
+            listed = self.listed[row]
+            spread[row][self.ids[row][listed]] += pull[row][: len(listed)][listed]
         return spread
 
 
 def _top_k(y_true, tail, student):
     """Pairs of id and log-probability; one of -inf lists nothing."""
     ids, log_probs = y_true[..., 0].astype(int), y_true[..., 1]
-    listed, num_classes, says = log_probs > -np.inf, student.shape[-1], np.ones(y_true.shape[:-2])
+    listed, num_classes, says = np.greater(log_probs, -np.inf), student.shape[-1], np.ones(y_true.shape[:-2])
     if tail == "renormalize":
         return a.log_softmax(log_probs, -1), says, Bucket(ids, listed, student, with_rest=False)
     others = num_classes - listed.sum(axis=-1)
@@ -77,9 +67,8 @@ def _top_k(y_true, tail, student):
         log_p = a.log_softmax(np.concatenate([log_probs, log_rest[..., None]], -1), -1)
         return log_p, says, Bucket(ids, listed, student, with_rest=True)
     dense = np.tile((log_rest - np.log(np.maximum(others, 1)))[..., None], num_classes)
-    flat = dense.reshape(-1, num_classes), *(each.reshape(-1, ids.shape[-1]) for each in (ids, listed, log_probs))
-    for row, row_ids, row_listed, row_log_probs in zip(*flat, strict=True):
-        row[row_ids[row_listed]] = row_log_probs[row_listed]
+    for row in np.ndindex(dense.shape[:-1]):
+        dense[row][ids[row][listed[row]]] = log_probs[row][listed[row]]
     return a.log_softmax(dense, -1), says, None
 
 

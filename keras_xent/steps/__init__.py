@@ -21,13 +21,16 @@ from .divergence import (
 from .focal import (
     balance,
     balance_answers,
-    clipped_remainder,
+    clipped_share,
     complement,
     cost,
     expect_mistake,
+    expect_success,
     modulate,
     remainder,
     remainder_of_target,
+    share,
+    share_of_target,
     sigmoid,
     sigmoid_of_no,
     sum_costs,
@@ -59,7 +62,7 @@ from .target_class import (
     measure_gap,
     sum_non_targets,
 )
-from .targets import place_target, smooth, smooth_binary, spread_evenly, weigh
+from .targets import place_target, smooth, smooth_binary, smooth_no, spread_evenly, weigh
 from .tensors import along_axis, divide_or_zero
 from .yes_no import choose_cost, choose_log, cost_of_no, cost_of_yes
 
@@ -79,7 +82,7 @@ __all__ = [
     "clip",
     "clip_low",
     "clip_targets",
-    "clipped_remainder",
+    "clipped_share",
     "complement",
     "cost",
     "cost_of_no",
@@ -88,6 +91,7 @@ __all__ = [
     "expect_even_loss",
     "expect_loss",
     "expect_mistake",
+    "expect_success",
     "find_top_logit",
     "generalize",
     "log",
@@ -115,11 +119,14 @@ __all__ = [
     "remainder",
     "remainder_of_target",
     "renormalize",
+    "share",
     "share_mass",
+    "share_of_target",
     "sigmoid",
     "sigmoid_of_no",
     "smooth",
     "smooth_binary",
+    "smooth_no",
     "softmax",
     "spread_evenly",
     "spread_mass",

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from .tensors import product
+from .tensors import divide_or_zero, product
 
 
 def pick(values, labels, axis):
@@ -26,7 +26,8 @@ def mix(losses, even_losses, label_smoothing):
 
     loss ← (1 - s) loss + even loss
     """
-    return (1.0 - label_smoothing) * losses + even_losses
+    # of an infinite loss, a share of 0 is 0
+    return even_losses if label_smoothing == 1.0 else (1.0 - label_smoothing) * losses + even_losses
 
 
 def multiply(targets, log_probs):
@@ -60,5 +61,5 @@ def average(elements, axis):
     """
     averaged = range(len(elements.shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     for one in sorted(averaged, reverse=True):  # not `ops.mean`, which rounds float64 to float32 on PyTorch
-        elements = ops.sum(elements, axis=one) / ops.cast(ops.shape(elements)[one], elements.dtype)
+        elements = divide_or_zero(ops.sum(elements, axis=one), ops.cast(ops.shape(elements)[one], elements.dtype))
     return elements

@@ -15,18 +15,18 @@ def cost(targets, log_probs):
     return -product(targets, log_probs)
 
 
-def clipped_remainder(clipped, probs, saturated_gradient):
-    """What a clipped probability leaves to the other classes.
+def clipped_share(clipped, probs, saturated_gradient):
+    """The clipped probability, as the focal factor sees it.
 
     `saturated_gradient="flow"` lets the gradient through the clip, unless p = 0; `"zero"` does not.
 
-    c_k = 1 - q_k
+    q_k
     """
     passes = ops.equal(clipped, probs)
     if saturated_gradient == "flow":
         passes = ops.logical_or(passes, probs > 0)
     movement = ops.where(passes, probs - ops.stop_gradient(probs), 0.0)  # 0, but not to the gradient
-    return (1.0 - ops.stop_gradient(clipped)) - movement
+    return ops.stop_gradient(clipped) + movement
 
 
 def remainder(log_probs, others, log_denominator):
@@ -64,22 +64,46 @@ def sigmoid_of_no(logits):
 
 
 def complement(probs):
-    """The probability of a no.
+    """What a probability leaves to the others: that, or the target, of a no.
 
     1 - p
     """
     return 1.0 - probs
 
 
-def expect_mistake(targets, probs, complements):
+def expect_mistake(targets, no_targets, probs, complements):
     """The probability that an answer drawn from the prediction is not the target.
 
     c = t (1 - p) + (1 - t) p
     """
-    return targets * complements + (1.0 - targets) * probs
+    return targets * complements + no_targets * probs
 
 
-def modulate(costs, remainders, gamma):
+def expect_success(targets, no_targets, probs, complements):
+    """The probability that it is.
+
+    1 - c = t p + (1 - t) (1 - p)
+    """
+    return targets * probs + no_targets * complements
+
+
+def share(log_probs):
+    """The probability of a class, out of its logarithm.
+
+    p_k = exp(log p_k)
+    """
+    return ops.exp(log_probs)
+
+
+def share_of_target(losses):
+    """The probability of the target class, out of what it costs.
+
+    p_y = exp(-loss)
+    """
+    return ops.exp(-losses)
+
+
+def modulate(costs, remainders, shares, gamma):
     """Makes easy examples count for less.
 
     What costs that much has probability 0, and its factor no slope: to the gradient it is a constant, as 0 · ∞ would be NaN.
@@ -87,11 +111,20 @@ def modulate(costs, remainders, gamma):
 
     e ← c^γ e
     """
-    factor = raise_to(remainders, gamma)
+    factor = raise_remainder(remainders, shares, gamma)
     smallest = smallest_normal(factor)
     underflown = ops.logical_and(ops.isinf(costs), factor < smallest)
     constant_factor = ops.stop_gradient(ops.where(underflown, smallest, factor))
     return ops.where(costs > -FAR_BELOW, constant_factor, factor) * costs
+
+
+def raise_remainder(remainders, shares, gamma):
+    """c^γ, also for a γ that enlarges the rounding of c = 1 - p: near 1 by way of p, which has more digits there."""
+    if gamma <= 4.0:
+        return raise_to(remainders, gamma)
+    unlikely = shares < 0.5
+    by_share = ops.exp(gamma * ops.log1p(-ops.where(unlikely, shares, 0.0)))
+    return ops.where(unlikely, by_share, raise_to(ops.where(unlikely, 1.0, remainders), gamma))
 
 
 def raise_to(base, exponent):
@@ -112,12 +145,12 @@ def balance(costs, alpha):
     return product(alpha, costs)
 
 
-def balance_answers(costs, targets, alpha):
+def balance_answers(costs, targets, no_targets, alpha, alpha_of_no):
     """Weighs a yes by α, and a no by what is left.
 
     e ← (α t + (1 - α)(1 - t)) e
     """
-    return product(alpha * targets + (1.0 - alpha) * (1.0 - targets), costs)
+    return product(alpha * targets + alpha_of_no * no_targets, costs)
 
 
 def sum_costs(costs, axis):

@@ -23,6 +23,14 @@ def smooth_binary(targets, label_smoothing):
     return targets * (1.0 - label_smoothing) + 0.5 * label_smoothing
 
 
+def smooth_no(targets, label_smoothing):
+    """The smoothed target of a no, out of the target as it was given: 1 - t of the smoothed one would lose a small s.
+
+    1 - t ← (1 - s) (1 - t) + s / 2
+    """
+    return (1.0 - targets) * (1.0 - label_smoothing) + 0.5 * label_smoothing
+
+
 def spread_evenly(scores, label_smoothing, axis):
     """The smoothed share of the targets, the same for every class: a vector, not a row per example.
 

@@ -5,12 +5,12 @@ from keras import ops
 from .tensors import product
 
 
-def choose_log(targets, pos_weight, log_probs, log_complements):
+def choose_log(targets, no_targets, pos_weight, log_probs, log_complements):
     """The expected -log p under the target of a yes/no output.
 
     e = -w t log p - (1 - t) log(1 - p)
     """
-    return -(product(targets * pos_weight, log_probs) + product(1.0 - targets, log_complements))
+    return -(product(targets * pos_weight, log_probs) + product(no_targets, log_complements))
 
 
 def cost_of_yes(logits):
@@ -29,12 +29,12 @@ def cost_of_no(logits):
     return softplus(logits)
 
 
-def choose_cost(targets, pos_weight, costs_of_yes, costs_of_no):
+def choose_cost(targets, no_targets, pos_weight, costs_of_yes, costs_of_no):
     """The expected cost under the target; an answer with target 0 contributes 0, even at an infinite logit.
 
     e = w t softplus(-z) + (1 - t) softplus(z)
     """
-    return product(targets * pos_weight, costs_of_yes) + product(1.0 - targets, costs_of_no)
+    return product(targets * pos_weight, costs_of_yes) + product(no_targets, costs_of_no)
 
 
 def softplus(x):
