@@ -1,5 +1,6 @@
 """Stored teachers: what is written is what is read, within 1e-3 of the loss; whatever is wrong is named."""
 
+import doctest
 import errno
 import json
 import os
@@ -1040,6 +1041,14 @@ def test_examples_say_what_they_do_and_what_they_lack(tmp_path, example):
     lacking = subprocess.run([sys.executable, launcher], capture_output=True, text=True)
     assert lacking.returncode == 2 and lacking.stdout == ""
     assert lacking.stderr.startswith(f"{example}: error: not installed: ") and lacking.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", store_package.__all__)
+def test_examples_in_docstrings(name):
+    names = {"np": np, "keras_xent": keras_xent}
+    (example,) = doctest.DocTestFinder(recurse=False).find(getattr(store_package, name), name, globs=names)
+    results = doctest.DocTestRunner(verbose=False).run(example)
+    assert results.attempted and not results.failed
 
 
 def test_public_names():

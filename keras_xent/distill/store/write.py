@@ -72,7 +72,7 @@ def write_targets(
         ...     lambda x: 3.0 * x, inputs, directory, k=2, temperature=2.0, targets="logits", verbose=0
         ... )
         >>> stored
-        StoredTargets: 6 examples, k=2 of 4 classes at temperature 2.0, 12 bytes per position, 1 shard
+        StoredTargets: 6 examples, k=2 of 4 classes at temperature 2.0, 10 bytes per position, 1 shard
         >>> loss = stored.loss()
 
     Source:
