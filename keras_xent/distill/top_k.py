@@ -42,8 +42,8 @@ def top_k_targets(logits: Any, k: int, *, temperature: float) -> Any:
 
     Example:
         >>> pairs = keras_xent.distill.top_k_targets([[2.0, -1.0, 0.5, 3.0]], 2, temperature=2.0)
-        >>> pairs.round(4).tolist()
-        [[[3.0, -0.7037], [0.0, -1.2037]]]
+        >>> pairs[0, :, 0].tolist(), pairs[0, :, 1].astype(float).round(4).tolist()
+        ([3.0, 0.0], [-0.7072, -1.2072])
 
     Source:
         The definition: `keras_xent.reference.top_k_targets`.
@@ -64,7 +64,8 @@ def top_k_targets(logits: Any, k: int, *, temperature: float) -> Any:
         )
     quantities = {"logits": steps.temper(logits, temperature, axis), "axis": axis, "no_lead": False}
     log_probs = run((*below_top(leads="no_lead"), Step("log_probs", steps.log_softmax)), quantities)
-    log_probs, ids = ops.top_k(log_probs, k, sorted=True)
+    _, ids = ops.top_k(log_probs, k, sorted=True)
+    log_probs = ops.take_along_axis(log_probs, ids, axis=-1)  # XLA sorts all classes where the values of a top-k are used
     pairs = ops.stack([ops.cast(ids, "float32"), ops.cast(log_probs, "float32")], axis=-1)
     return np.asarray(ops.convert_to_numpy(pairs)) if as_array else pairs
 

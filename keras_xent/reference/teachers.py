@@ -19,17 +19,17 @@ def teach(y_true, targets, temperature, tail, teacher_classes, axis, student):
     if targets != "probs":
         return a.log_softmax((y_true - y_true.max(axis=-1, keepdims=True)) / temperature, -1), np.ones(y_true.shape[:-1]), None
     # p^(1/T) / Σ p^(1/T), which is softmax(t / T) without the logits; a row of zero probabilities has no teacher in it
-    says = np.asarray(y_true != 0).any(axis=-1, keepdims=True)
+    says = np.sum(y_true != 0, axis=-1, keepdims=True) > 0
     with np.errstate(divide="ignore"):
         log_probs = np.log(np.where(says, y_true, 1.0))
     log_p = np.where(says, a.log_softmax(log_probs / temperature, -1), -np.inf)
-    return log_p, says[..., 0].astype("float64"), None
+    return log_p, np.asarray(says[..., 0], "float64"), None
 
 
 class Bucket:
     """The student's logits of the k listed classes and, with a rest, of one class that holds all others."""
 
-    def __init__(self, ids, listed, student, with_rest):
+    def __init__(self, ids: np.ndarray, listed: np.ndarray, student: np.ndarray, with_rest: bool):
         self.ids, self.listed, self.with_rest = ids, listed, with_rest
         gathered = np.where(listed, np.take_along_axis(student, ids, -1), -np.inf)
         unlisted = student.copy()
@@ -58,7 +58,7 @@ class Bucket:
 def _top_k(y_true, tail, student):
     """Pairs of id and log-probability; one of -inf lists nothing."""
     ids, log_probs = y_true[..., 0].astype(int), y_true[..., 1]
-    listed, num_classes, says = np.greater(log_probs, -np.inf), student.shape[-1], np.ones(y_true.shape[:-2])
+    listed, num_classes, says = np.asarray(log_probs > -np.inf), student.shape[-1], np.ones(y_true.shape[:-2])
     if tail == "renormalize":
         return a.log_softmax(log_probs, -1), says, Bucket(ids, listed, student, with_rest=False)
     others = num_classes - listed.sum(axis=-1)
