@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from .._base import register
-from .distiller import check_losses, check_outputs, compare, match_outputs
+from .outputs import check_losses, check_outputs, compare, match_outputs
 
 
 @register
