@@ -124,7 +124,7 @@ class Labeller:
         Keras has nothing of the kind.
 
     Example:
-        >>> label = keras_xent.distill.store.Labeller(lambda x: 2.0 * x, k=2, temperature=1.0, targets="logits")
+        >>> label = keras_xent.distill.Labeller(lambda x: 2.0 * x, k=2, temperature=1.0, targets="logits")
         >>> label({"index": np.array([0]), "x": np.array([[0.0, 2.0, 1.0]])})["ids"]
         array([[1, 2]], dtype=int32)
 

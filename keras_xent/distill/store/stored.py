@@ -55,10 +55,10 @@ class StoredTargets(keras.utils.PyDataset):
     Example:
         >>> import tempfile
         >>> inputs, directory = np.eye(6, 4), tempfile.mkdtemp()
-        >>> _ = keras_xent.distill.store.write_targets(
+        >>> _ = keras_xent.distill.write_targets(
         ...     lambda x: 3.0 * x, inputs, directory, k=2, temperature=2.0, targets="logits", verbose=0
         ... )
-        >>> stored = keras_xent.distill.store.StoredTargets(directory, inputs, batch_size=4, shuffle=True)
+        >>> stored = keras_xent.distill.StoredTargets(directory, inputs, batch_size=4, shuffle=True)
         >>> [targets.shape for _, targets in stored]
         [(4, 2, 2), (2, 2, 2)]
 

@@ -68,7 +68,7 @@ def write_targets(
     Example:
         >>> import tempfile
         >>> inputs, directory = np.eye(6, 4), tempfile.mkdtemp()
-        >>> stored = keras_xent.distill.store.write_targets(
+        >>> stored = keras_xent.distill.write_targets(
         ...     lambda x: 3.0 * x, inputs, directory, k=2, temperature=2.0, targets="logits", verbose=0
         ... )
         >>> stored
@@ -188,9 +188,9 @@ def write_labelled(
 
     Example:
         >>> import tempfile
-        >>> label = keras_xent.distill.store.Labeller(lambda x: x, k=1, temperature=1.0, targets="logits")
+        >>> label = keras_xent.distill.Labeller(lambda x: x, k=1, temperature=1.0, targets="logits")
         >>> halves = [{"index": np.arange(i, i + 2), "x": np.eye(4)[i : i + 2]} for i in (2, 0)]
-        >>> keras_xent.distill.store.write_labelled(map(label, halves), tempfile.mkdtemp(), k=1, temperature=1.0,
+        >>> keras_xent.distill.write_labelled(map(label, halves), tempfile.mkdtemp(), k=1, temperature=1.0,
         ...     targets="logits", num_classes=4, num_examples=4, verbose=0)
         StoredTargets: 4 examples, k=1 of 4 classes at temperature 1.0, 7 bytes per position, 1 shard
 
@@ -274,7 +274,7 @@ def examples_kept(path: str | os.PathLike) -> int:
         Keras has nothing of the kind.
 
     Example:
-        >>> keras_xent.distill.store.examples_kept("not/there/yet")
+        >>> keras_xent.distill.examples_kept("not/there/yet")
         0
 
     Source:
