@@ -8,6 +8,8 @@ import importlib.util
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads only get in the way of networks as small as these; NumPy reads it now
+
 import numpy as np
 
 BATCH_SIZE, HIDDEN_UNITS, CLASSES = 64, 32, 10
@@ -24,6 +26,9 @@ def count(text):
     return int(text)
 
 
+count.__name__ = "int"  # argparse names it where the text is no number
+
+
 def begin(backend, description):
     """The settings; Keras, which is imported later, will find its backend."""
     parser = Parser(description=description.partition("\n")[0])
@@ -37,7 +42,6 @@ def begin(backend, description):
         parser.error(f"not installed: {', '.join(missing)}. Run: pip install '.[examples,{backend}]'")
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads only get in the way of a network as small as this
     return settings
 
 
@@ -77,11 +81,11 @@ def make_student():
     """A small network that ends in logits."""
     import keras
 
-    hidden = keras.layers.Dense(HIDDEN_UNITS, activation="relu")
+    hidden = keras.layers.Dense(HIDDEN_UNITS, activation="tanh")  # smooth: a rounding cannot switch a unit off, as with "relu"
     student = keras.Sequential([keras.Input((64,)), hidden, keras.layers.Dense(CLASSES)])
     rng = np.random.default_rng(0)
     shapes = [variable.shape for variable in student.weights]
-    student.set_weights([rng.normal(0, (2 / shape[0]) ** 0.5, shape) if len(shape) == 2 else np.zeros(shape) for shape in shapes])
+    student.set_weights([rng.normal(0, shape[0] ** -0.5, shape) if len(shape) == 2 else np.zeros(shape) for shape in shapes])
     return student
 
 
