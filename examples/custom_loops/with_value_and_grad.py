@@ -18,7 +18,7 @@ inputs, labels, test_inputs, test_labels = lesson.digits()
 y_true = lesson.make_targets(inputs, labels)
 student = lesson.make_student()
 loss = keras_xent.DistillationLoss(temperature=4.0, targets="logits", labels="sparse", label_weight=0.5)
-optimizer = keras.optimizers.SGD(0.02, momentum=0.9)
+optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
 optimizer.build(student.trainable_variables)
 
 
