@@ -180,11 +180,11 @@ def reading(measured):
     for at in measured:
         needed = {tail: enough(at["rows"], tail) for tail in TAILS}
         words = [
-            f"{'all' if k == classes else k} with {' and '.join(tail for tail in TAILS if needed[tail] == k)}"
+            f"{'all' if k == classes else k} ({', '.join(tail for tail in TAILS if needed[tail] == k)})"
             for k in sorted(set(needed.values()))
         ]
-        findings.append(f"at temperature {at['temperature']:g} {', '.join(words)}")
-    return f"So many of {classes} classes bring the gradient within {CLOSE:.0%} of the dense one: {'; '.join(findings)}."
+        findings.append(f"at temperature {at['temperature']:g}: {', '.join(words)}")
+    return f"For a gradient within {CLOSE:.0%} of the dense one it takes, of {classes} classes, {'; '.join(findings)}."
 
 
 # ------------------------------------------------------------------------------------------------------------ showing
