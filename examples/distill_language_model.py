@@ -12,6 +12,7 @@ topics, the part, the first weights, the teacher) is the same for all students o
 import collections
 import functools
 import json
+import os
 import pydoc_data.topics
 import re
 import sys
@@ -23,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 from _shared import Parser, Quantity, Watch, bounded, draw_lines, spread, verdict
 
-FULL = {"seeds": 3, "epochs": 40, "teacher_epochs": 12, "paragraphs": 10_000, "words": 1500}
-QUICK = {"seeds": 2, "epochs": 3, "teacher_epochs": 4, "paragraphs": 400, "words": 500}
+FULL = {"seeds": 3, "epochs": 30, "teacher_epochs": 10, "paragraphs": 10_000, "words": 1500}
+QUICK = {"seeds": 2, "epochs": 2, "teacher_epochs": 3, "paragraphs": 400, "words": 500}
 LENGTH = 32  # words per sequence; longer paragraphs are cut
 BATCH_SIZE = 32
 PADDING, BEGIN, UNKNOWN = range(3)  # the ids before those of words
@@ -53,6 +54,9 @@ def parse_arguments(arguments=None):
 
 if __name__ == "__main__":
     settings = parse_arguments()
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", "1"
+    )  # on busy cores, threads of so short steps wait for one another most of the time
 
 import keras  # noqa: E402
 
@@ -100,7 +104,21 @@ def split_text(seed, settings):
     frequent = [word for word, _ in counts.most_common(settings.words - UNKNOWN - 1)]
     ids = {word: UNKNOWN + 1 + i for i, word in enumerate(frequent)}
     part = read[: max(1, round(settings.part * len(read)))]
-    return Text(*(to_arrays(paragraphs, ids) for paragraphs in (read, part, held_out[::2], held_out[1::2])))
+    teacher, student, choosing, judging = (to_arrays(words, ids) for words in (read, part, held_out[::2], held_out[1::2]))
+    new = (without(teacher[1], *arrays) for arrays in (choosing, judging))
+    return Text(whole_batches(*teacher), whole_batches(*student), *new)
+
+
+def without(known, inputs, labels):
+    """What is held out, without the pieces that some paragraph which was read has in common with another."""
+    known = {row.tobytes() for row in known}
+    kept = [row.tobytes() not in known for row in labels]
+    return inputs[kept], labels[kept]
+
+
+def whole_batches(*arrays):
+    """Without what is left over: with batches of one shape, each network is compiled once."""
+    return tuple(array[: max(1, len(array) // BATCH_SIZE) * BATCH_SIZE] for array in arrays)
 
 
 def to_arrays(paragraphs, ids):
@@ -151,9 +169,11 @@ def compile_model(model, loss):
 
 def mean_loss(model, text):
     """The label loss per word, in nats, without padding; perplexity is its exponential."""
-    total = 0.0
-    for begin in range(0, len(text[0]), 8 * BATCH_SIZE):
-        inputs, labels = (part[begin : begin + 8 * BATCH_SIZE] for part in text)
+    total, at_once = 0.0, 4 * BATCH_SIZE
+    for begin in range(0, len(text[0]), at_once):
+        inputs, labels = (part[begin : begin + at_once] for part in text)
+        rows = [(0, at_once - len(inputs)), (0, 0)]  # of padding: all batches have one shape, which is compiled once
+        inputs, labels = (np.pad(part, rows, constant_values=PADDING) for part in (inputs, labels))
         losses = keras_xent.sparse_categorical_crossentropy(
             labels, model.predict_on_batch(inputs), from_logits=True, ignore_class=PADDING
         )
