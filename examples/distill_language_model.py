@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from _shared import Parser, Quantity, Watch, bounded, draw_lines, spread, verdict
 
-FULL = {"seeds": 3, "epochs": 30, "teacher_epochs": 10, "paragraphs": 10_000, "words": 1500}
+FULL = {"seeds": 3, "epochs": 20, "teacher_epochs": 8, "paragraphs": 10_000, "words": 1500}
 QUICK = {"seeds": 2, "epochs": 2, "teacher_epochs": 3, "paragraphs": 400, "words": 500}
 LENGTH = 32  # words per sequence; longer paragraphs are cut
 BATCH_SIZE = 32
