@@ -1,9 +1,9 @@
 """A teacher asked live, its stored answers, or its probabilities alone? Also against Keras's own `Distiller`, on digits.
 
 A convolutional teacher learns 1280 labelled scans. Small students learn 128 of them: from the labels alone, or from the
-labels and the teacher, asked in one of five ways. A student has something to gain here, since the teacher knows ten times
-as many scans; with all labels at hand, this small student learns better without a teacher. Whatever differs between
-seeds (the split, the first weights, the teacher) is the same for all students of one seed, as are batches and steps.
+labels and the teacher, asked in one of five ways. The setting is one in which a student has something to gain: the
+teacher knows ten times as many scans. Whatever differs between seeds (the split, the first weights, the teacher) is the
+same for all students of one seed, as are batches and steps.
 
     python examples/distill_live.py --backend jax
 """
