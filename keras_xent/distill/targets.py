@@ -39,7 +39,7 @@ def check_shape(y_true, y_pred, axis, options):
     most = heard or num_classes
     if fits and None not in (numbers, most):
         if options["targets"] == "top_k":
-            fits = numbers in range(1, most + 1)
+            fits = 1 <= numbers <= most
         else:
             fits = numbers == num_classes if heard is None else numbers >= heard
     if not fits:
@@ -78,7 +78,9 @@ def rows_and_numbers(shape, num_classes, axis, options):
     if options["labels"] is not None:
         width = width_of(options["labels"], num_classes)
         numbers = None if not shape or None in (shape[-1], width) else shape[-1] - width
-        return shape[:-1], numbers / 2 if top_k and numbers is not None else numbers
+        if top_k and numbers is not None:
+            numbers = numbers // 2 if numbers % 2 == 0 else 0  # no number of pairs
+        return shape[:-1], numbers
     if top_k:
         return (shape[:-2], shape[-2]) if len(shape) > 1 and shape[-1] in (2, None) else (None, None)
     return (shape[:axis] + shape[axis + 1 :], shape[axis]) if len(shape) > axis else (None, None)
