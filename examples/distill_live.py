@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from _shared import Parser, Quantity, Watch, bounded, draw_lines, spread, verdict
 
-FULL = {"seeds": 8, "epochs": 150, "teacher_epochs": 15}
+FULL = {"seeds": 5, "epochs": 100, "teacher_epochs": 15}
 QUICK = {"seeds": 2, "epochs": 8, "teacher_epochs": 2}
 TRAINING_SCANS = 1280  # of 1797, the others being the test set
 LABELLED = 128
