@@ -37,7 +37,7 @@ def check_shape(y_true, y_pred, axis, options):
     given_rows, numbers = rows_and_numbers(tuple(y_true.shape), num_classes, axis, options)
     fits = given_rows is not None and _checks.shapes_agree(given_rows, rows)
     most = heard or num_classes
-    if fits and None not in (numbers, most):
+    if fits and numbers is not None and most is not None:
         if options["targets"] == "top_k":
             fits = 1 <= numbers <= most
         else:
