@@ -1,4 +1,4 @@
-"""What the examples on teachers share: their command line, a clock, and words that follow from numbers.
+"""What the examples share: their command line, a clock, and words that follow from numbers.
 
 Nothing here imports Keras, which reads its backend when it is imported: the command line names one before that.
 """
@@ -7,6 +7,7 @@ import argparse
 import importlib.util
 import os
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 BACKENDS = ("tensorflow", "jax", "torch")
-FOR_ALL = ("matplotlib", "rich", "scipy", "pyarrow")
+FOR_ALL = ("matplotlib", "rich")
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,16 +26,22 @@ class Parser(argparse.ArgumentParser):
         self.presets = full, quick
         backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
         self.add_argument("--backend", default=backend, help=f"of Keras: {', '.join(BACKENDS)} (default: %(default)s)")
-        self.add_preset("seeds", 1000, "repetitions")
-        self.add_preset("epochs", 10_000, "per student")
+        for name, most, what in (("seeds", 1000, "repetitions"), ("epochs", 10_000, "per student")):
+            if name in full:
+                self.add_preset(name, most, what)
         self.add_argument("--output", type=Path, default=Path(output), help="a directory (default: %(default)s)")
         meant = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in quick.items())
         self.add_argument("--quick", action="store_true", help=f"a check: {meant}")
 
-    def add_preset(self, name, most, what):
+    def add_preset(self, name, most, what, least=1):
         """A whole number that has another default with --quick."""
         about = f"{what} (default: {self.presets[0][name]})"
-        self.add_argument(f"--{name.replace('_', '-')}", type=bounded(int, 1, most), metavar="N", help=about)
+        self.add_argument(f"--{name.replace('_', '-')}", type=bounded(int, least, most), metavar="N", help=about)
+
+    def add_number(self, name, kind, least, most, default, what):
+        """A number with one default."""
+        options = {"type": bounded(kind, least, most), "default": default, "metavar": "N" if kind is int else "X"}
+        self.add_argument(f"--{name.replace('_', '-')}", **options, help=f"{what} (default: %(default)s)")
 
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message}\n")  # one line, without the usage in front
@@ -49,7 +56,7 @@ class Parser(argparse.ArgumentParser):
             self.error(f"backend {settings.backend!r} is none of {', '.join(BACKENDS)}")
         missing = [name for name in (settings.backend, *FOR_ALL, *needed) if importlib.util.find_spec(name) is None]
         if missing:
-            self.error(f"not installed: {', '.join(missing)}. Run: pip install '.[examples,store,{settings.backend}]'")
+            self.error(f"not installed: {', '.join(missing)}. Run: pip install '.[examples,{settings.backend}]'")
         try:
             settings.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -58,6 +65,7 @@ class Parser(argparse.ArgumentParser):
             self.error(f"--output {settings.output} cannot be written to")
         os.environ["KERAS_BACKEND"] = settings.backend
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads only get in the way of networks as small as these
         return settings
 
 
@@ -101,6 +109,25 @@ class Quantity(NamedTuple):
     higher_is_better: bool
 
 
+QUANTITIES = {
+    "test_accuracy": Quantity("test accuracy, %", "points", 2, higher_is_better=True),
+    "test_loss": Quantity("test loss, nats", "nats", 3, higher_is_better=False),
+}
+
+
+def differences(rows, row, baseline, key):
+    """One per seed."""
+    return np.subtract(rows[row][key], rows[baseline][key])
+
+
+def answer_questions(rows, questions, quantities=QUANTITIES):
+    """What the numbers say, in words: of each question, a pair of rows, and each quantity."""
+    return {
+        question: {key: verdict(differences(rows, *pair, key), quantity) for key, quantity in quantities.items()}
+        for question, pair in questions.items()
+    }
+
+
 def spread(values, decimals, sign="-"):
     """The mean ± the standard deviation over the seeds, which a single value has not."""
     deviation = f" ± {np.std(values, ddof=1):.{decimals}f}" if len(values) > 1 else ""
@@ -130,3 +157,37 @@ def draw_lines(axis, values, names):
     axis.set_yticks(heights, names)
     axis.grid(axis="x", alpha=0.3)
     axis.invert_yaxis()
+
+
+def draw_quantities(rows, names, title, path):
+    """A picture for each of `QUANTITIES`, side by side."""
+    import matplotlib
+
+    matplotlib.use("Agg")  # draws into files; needs no display
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(13, 6), layout="constrained")
+    figure.suptitle(f"{title} (a colour per seed, bar: mean)")
+    for axis, (key, quantity), shown in zip(axes, QUANTITIES.items(), (names, [""] * len(rows)), strict=True):
+        draw_lines(axis, [row[key] for row in rows], shown)
+        axis.set_xlabel(quantity.title)
+    if np.max([row["test_loss"] for row in rows]) > 2 * np.median([row["test_loss"] for row in rows]):
+        axes[1].set_xscale("log")  # one of the losses is far from the others
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def new_console():
+    """Where an example prints; a log has no width of its own."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def print_answers(console, answers):
+    """The answers to the questions, a line for each quantity."""
+    for question, answer in answers.items():
+        console.print(f"[bold]{question}[/]")
+        for key, words in answer.items():
+            console.print(f"  {key.replace('_', ' ')}: {words}")
+    console.print("  [dim](mean of the paired differences ± half its 95% interval)[/]")

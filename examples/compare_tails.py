@@ -6,80 +6,35 @@ loss of the first k classes and its gradient by the student's logits are set bes
     python examples/compare_tails.py --backend jax
 """
 
-import argparse
-import importlib.util
 import json
-import os
-import sys
 import time
-from pathlib import Path
+
+from _shared import Parser, new_console
 
 FULL = {"classes": 5000, "examples": 64}
 QUICK = {"classes": 500, "examples": 16}
-BACKENDS = ("tensorflow", "jax", "torch")
 TEMPERATURES = (1.0, 4.0)
 EXPONENTS = (1.0, 2.5)  # Zipf's law has 1; what a model expects after a given text falls off more steeply
 NOISE = 1.0  # standard deviation of the student's logits from the teacher's
 CLOSE = 0.1  # an error of the gradient that the reading calls small
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, f"{self.prog}: error: {message}\n")  # one line, without the usage in front
-
-
-def bounded(low, high):
-    """What `argparse` calls to turn text into a whole number from `low` to `high`."""
-
-    def parse(text):
-        if not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
-        return int(text)
-
-    parse.__name__ = "int"  # argparse names it where `int` itself fails
-    return parse
-
-
 def parse_arguments(arguments=None):
     """The settings, checked before anything slow happens."""
-    parser = Parser(description=__doc__.partition("\n")[0])
-    default_backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
-    shown, count = "(default: %(default)s)", {"metavar": "N"}
-    parser.add_argument("--backend", default=default_backend, help=f"of Keras: {', '.join(BACKENDS)} {shown}")
-    parser.add_argument("--classes", type=bounded(2, 200_000), **count, help=f"of the teacher (default: {FULL['classes']})")
-    parser.add_argument("--examples", type=bounded(1, 10_000), **count, help=f"teachers drawn (default: {FULL['examples']})")
-    parser.add_argument("--seed", type=bounded(0, 2**32 - 1), default=0, **count, help=f"of the draws {shown}")
-    parser.add_argument("--output", type=Path, default=Path("compare_tails_output"), help=f"a directory {shown}")
-    parser.add_argument("--quick", action="store_true", help="a check: {classes} classes, {examples} examples".format(**QUICK))
-    settings = parser.parse_args(arguments)
-    for name, value in (QUICK if settings.quick else FULL).items():
-        if getattr(settings, name) is None:
-            setattr(settings, name, value)
-    if settings.backend not in BACKENDS:
-        parser.error(f"backend {settings.backend!r} is none of {', '.join(BACKENDS)}")
-    missing = [name for name in (settings.backend, "matplotlib", "rich") if importlib.util.find_spec(name) is None]
-    if missing:
-        parser.error(f"not installed: {', '.join(missing)}. Run: pip install '.[examples,{settings.backend}]'")
-    try:
-        settings.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        parser.error(f"--output {settings.output} cannot be a directory: {error.strerror}")
-    if not os.access(settings.output, os.W_OK):
-        parser.error(f"--output {settings.output} cannot be written to")
-    return settings
+    parser = Parser(__doc__, FULL, QUICK, "compare_tails_output")
+    parser.add_preset("classes", 200_000, "of the teacher", least=2)
+    parser.add_preset("examples", 10_000, "teachers drawn")
+    parser.add_number("seed", int, 0, 2**32 - 1, 0, "of the draws")
+    return parser.settings(arguments)
 
 
 if __name__ == "__main__":
     settings = parse_arguments()
-    os.environ["KERAS_BACKEND"] = settings.backend  # Keras reads it when it is imported, so that its import comes after
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # where cores are busy, threads that wait for each other take far longer
 
 import keras  # noqa: E402
 import matplotlib  # noqa: E402
 import numpy as np  # noqa: E402
 from rich.box import SIMPLE_HEAD  # noqa: E402
-from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import keras_xent  # noqa: E402
@@ -243,7 +198,7 @@ def draw(measured, title, path):
 
 def main(settings):
     begun = time.perf_counter()
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)  # a log has no width of its own
+    console = new_console()
     measured = [measure(settings, temperature) for temperature in TEMPERATURES]
     title = "Tails on {backend}: {classes} classes, {examples} examples, seed {seed}".format(**vars(settings))
     console.print(f"[bold]{title}[/]")

@@ -8,100 +8,40 @@ seed, and all take equally many steps: differences between students are paired.
     python examples/distill_digits.py --backend jax
 """
 
-import argparse
 import dataclasses
 import functools
-import importlib.util
 import json
-import os
-import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+
+from _shared import QUANTITIES, Parser, Watch, answer_questions, differences, draw_quantities, new_console, print_answers, spread
 
 FULL = {"seeds": 5, "epochs": 20}
 QUICK = {"seeds": 2, "epochs": 2}
-BACKENDS = ("tensorflow", "jax", "torch")
 TRAINING_INPUTS = 1280  # of 1797, the others being the test set
 BATCH_SIZE = 64  # divides the above: with batches of one shape, each network is compiled once
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, f"{self.prog}: error: {message}\n")  # one line, without the usage in front
-
-
-def bounded(kind, low, high):
-    """What `argparse` calls to turn text into a number from `low` to `high`."""
-
-    def parse(text):
-        if not low <= kind(text) <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
-        return kind(text)
-
-    parse.__name__ = kind.__name__  # argparse names it where `kind` itself fails
-    return parse
-
-
 def parse_arguments(arguments=None):
     """The settings, checked before anything slow happens."""
-    parser = Parser(description=__doc__.partition("\n")[0])
-    default_backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
-    shown = "(default: %(default)s)"
-    count, real = {"metavar": "N"}, {"metavar": "X"}
-    parser.add_argument("--backend", default=default_backend, help=f"of Keras: {', '.join(BACKENDS)} {shown}")
-    parser.add_argument("--seeds", type=bounded(int, 1, 1000), **count, help=f"repetitions (default: {FULL['seeds']})")
-    parser.add_argument("--epochs", type=bounded(int, 1, 10_000), **count, help=f"per network (default: {FULL['epochs']})")
-    parser.add_argument("--labels", type=bounded(int, 10, 1000), default=128, **count, help=f"how few {shown}")
-    parser.add_argument(
-        "--temperature", type=bounded(float, 0.01, 1000), default=4.0, **real, help=f"softens the probabilities {shown}"
-    )
-    parser.add_argument(
-        "--label-weight", type=bounded(float, 0, 1), default=0.5, **real, help=f"the labels' share of the loss {shown}"
-    )
-    parser.add_argument("--output", type=Path, default=Path("distill_digits_output"), help=f"a directory {shown}")
-    parser.add_argument("--quick", action="store_true", help="a check: {seeds} seeds, {epochs} epochs".format(**QUICK))
-    settings = parser.parse_args(arguments)
-    for name, value in (QUICK if settings.quick else FULL).items():
-        if getattr(settings, name) is None:
-            setattr(settings, name, value)
-    if settings.backend not in BACKENDS:
-        parser.error(f"backend {settings.backend!r} is none of {', '.join(BACKENDS)}")
-    needed = (settings.backend, "matplotlib", "rich", "sklearn")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        parser.error(f"not installed: {', '.join(missing)}. Run: pip install '.[examples,{settings.backend}]'")
-    try:
-        settings.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        parser.error(f"--output {settings.output} cannot be a directory: {error.strerror}")
-    if not os.access(settings.output, os.W_OK):
-        parser.error(f"--output {settings.output} cannot be written to")
-    return settings
+    parser = Parser(__doc__, FULL, QUICK, "distill_digits_output")
+    parser.add_number("labels", int, 10, 1000, 128, "how few")
+    parser.add_number("temperature", float, 0.01, 1000, 4.0, "softens the probabilities")
+    parser.add_number("label_weight", float, 0, 1, 0.5, "the labels' share of the loss")
+    return parser.settings(arguments, ["sklearn"])
 
 
 if __name__ == "__main__":
     settings = parse_arguments()
-    os.environ["KERAS_BACKEND"] = settings.backend  # Keras reads it when it is imported, so that its import comes after
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads only get in the way of networks as small as these
 
 import keras  # noqa: E402
-import matplotlib  # noqa: E402
 import numpy as np  # noqa: E402
-from rich.console import Console  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 from rich.table import Table  # noqa: E402
-from scipy.stats import t as student_t  # noqa: E402 (scikit-learn brings it)
 from sklearn.datasets import load_digits  # noqa: E402
 from sklearn.model_selection import train_test_split  # noqa: E402
 
 import keras_xent  # noqa: E402
-
-matplotlib.use("Agg")  # draws into files; needs no display
-import matplotlib.pyplot as plt  # noqa: E402
 
 # ---------------------------------------------------------------------------------------------------- what is learned
 
@@ -243,15 +183,14 @@ class Network:
             shuffle=False,  # the split has shuffled: all students get the same batches
             epochs=epochs,
             verbose=0,
-            callbacks=[watch],
+            callbacks=[keras.callbacks.LambdaCallback(**watch.events)],
         ).history
-        seconds = watch.seconds[1:] or watch.seconds  # the first epoch compiles
         return {
             "source": self.lesson.source,
             "loss": name_of(self.lesson.loss),
             "training_loss": history["loss"],
             "training_accuracy": 100 * history["sparse_categorical_accuracy"][-1] if self.lesson.metric else None,
-            "milliseconds_per_epoch": 1000 * statistics.median(seconds),
+            "milliseconds_per_epoch": 1000 * watch.median(),
             **self.test(digits),
         }
 
@@ -264,21 +203,6 @@ class Network:
 
     def logits(self, inputs):
         return keras.ops.convert_to_numpy(self.model(inputs, training=False))
-
-
-class Watch(keras.callbacks.Callback):
-    """Takes the time of each epoch, and says when it is over."""
-
-    def __init__(self, epoch_is_over):
-        super().__init__()
-        self.epoch_is_over, self.seconds = epoch_is_over, []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.begun = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.seconds.append(time.perf_counter() - self.begun)
-        self.epoch_is_over()
 
 
 def name_of(loss):
@@ -303,53 +227,6 @@ def run(settings, tell):
 
 
 # -------------------------------------------------------------------------------------------------- what was measured
-
-
-class Quantity(NamedTuple):
-    """How a measured number is shown and judged."""
-
-    title: str
-    unit: str
-    decimals: int
-    higher_is_better: bool
-
-
-QUANTITIES = {
-    "test_accuracy": Quantity("test accuracy, %", "points", 2, higher_is_better=True),
-    "test_loss": Quantity("test loss, nats", "nats", 3, higher_is_better=False),
-}
-
-
-def spread(values, decimals, sign="-"):
-    """The mean ± the standard deviation over the seeds, which a single value has not."""
-    deviation = f" ± {np.std(values, ddof=1):.{decimals}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):{sign}z.{decimals}f}{deviation}"
-
-
-def verdict(paired_differences, quantity):
-    """What one difference per seed says, in words: it counts if the 95% interval of its mean leaves out 0."""
-    count, mean = len(paired_differences), np.mean(paired_differences)
-    measured = f"{mean:+z.{quantity.decimals}f}"
-    if count < 2:
-        return f"cannot be told from one seed ({measured} {quantity.unit})"
-    margin = student_t.ppf(0.975, count - 1) * np.std(paired_differences, ddof=1) / np.sqrt(count)
-    measured = f"({measured} ± {margin:.{quantity.decimals}f} {quantity.unit})"
-    if abs(mean) <= margin:
-        return f"no difference beyond the seeds' spread {measured}"
-    return f"{'helped' if (mean > 0) == quantity.higher_is_better else 'hurt'} {measured}"
-
-
-def differences(rows, row, baseline, key):
-    """One per seed."""
-    return np.subtract(rows[row][key], rows[baseline][key])
-
-
-def answer_questions(rows):
-    """What the numbers say, in words."""
-    return {
-        question: {key: verdict(differences(rows, *pair, key), quantity) for key, quantity in QUANTITIES.items()}
-        for question, pair in QUESTIONS.items()
-    }
 
 
 def differences_to_keras(rows):
@@ -380,44 +257,23 @@ def table_of(rows, title):
     return table
 
 
-def draw(rows, title, path):
-    """A dot per network: those of one seed share a colour and are joined, since they are what can be compared."""
-    figure, axes = plt.subplots(1, 2, figsize=(13, 6), sharey=True, layout="constrained")
-    figure.suptitle(f"{title} (a colour per seed, bar: mean)")
-    heights = np.arange(len(rows))
-    for axis, (key, quantity) in zip(axes, QUANTITIES.items(), strict=True):
-        values = np.array([row[key] for row in rows])
-        axis.plot(values, heights, "o-", linewidth=0.8, alpha=0.7)
-        axis.plot(values.mean(axis=1), heights, "|", markersize=26, markeredgewidth=2, color="black")
-        axis.set_xlabel(quantity.title)
-        axis.grid(axis="x", alpha=0.3)
-    axes[0].set_yticks(heights, [f"{row['source']}\n{row['loss']}" for row in rows])
-    axes[0].invert_yaxis()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
 def main(settings):
     begun = time.perf_counter()
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)  # a log has no width of its own
+    console = new_console()
     with Progress(console=console) as progress:
         bar = progress.add_task("", total=len(all_lessons(settings)) * settings.seeds * settings.epochs)
         rows = run(settings, lambda doing: progress.update(bar, advance=1, description=doing))
 
     title = "Digits on {backend}; seeds: {seeds}, epochs: {epochs}, label weight: {label_weight:g}".format(**vars(settings))
-    answers, to_keras = answer_questions(rows), differences_to_keras(rows)
+    answers, to_keras = answer_questions(rows, QUESTIONS), differences_to_keras(rows)
     console.print(table_of(rows, title))
-    for question, answer in answers.items():
-        console.print(f"[bold]{question}[/]")
-        for key, words in answer.items():
-            console.print(f"  {key.replace('_', ' ')}: {words}")
-    console.print("  [dim](mean of the paired differences ± half its 95% interval)[/]")
+    print_answers(console, answers)
     console.print("[bold]keras_xent against keras.losses on the same labels, largest differences[/]")
     console.print(
         "  training loss in any epoch: {training_loss:.1e} nats, test loss: {test_loss:.1e} nats, "
         "test accuracy: {test_accuracy:.2f} points".format(**to_keras)
     )
-    draw(rows, title, settings.output / "digits.png")
+    draw_quantities(rows, [f"{row['source']}\n{row['loss']}" for row in rows], title, settings.output / "digits.png")
     record = {"settings": vars(settings) | {"output": str(settings.output)}, "keras": keras.__version__, "rows": rows}
     record |= {"answers": answers, "largest_differences_to_keras": to_keras}
     (settings.output / "digits.json").write_text(json.dumps(record, indent=2) + "\n")

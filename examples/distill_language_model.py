@@ -12,17 +12,15 @@ topics, the part, the first weights, the teacher) is the same for all students o
 import collections
 import functools
 import json
-import os
 import pydoc_data.topics
 import re
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from _shared import Parser, Quantity, Watch, bounded, draw_lines, spread, verdict
+from _shared import Parser, Quantity, Watch, differences, draw_lines, new_console, spread, verdict
 
 FULL = {"seeds": 3, "epochs": 20, "teacher_epochs": 8, "paragraphs": 10_000, "words": 1500}
 QUICK = {"seeds": 2, "epochs": 2, "teacher_epochs": 3, "paragraphs": 400, "words": 500}
@@ -36,27 +34,16 @@ def parse_arguments(arguments=None):
     """The settings, checked before anything slow happens."""
     parser = Parser(__doc__, FULL, QUICK, "distill_language_model_output")
     parser.add_preset("teacher_epochs", 10_000, "of the teacher")
-    for name, least, most, about in (
-        ("paragraphs", 100, 10_000, "of the text, at most"),
-        ("words", 2 * KEPT[-1], 3000, "that have an id of their own"),
-    ):
-        about = f"{about} (default: {FULL[name]})"
-        parser.add_argument(f"--{name}", type=bounded(int, least, most), metavar="N", help=about)
-    for name, least, most, default, about in (
-        ("part", 0.05, 1, 0.25, "of the teacher's paragraphs that a student reads"),
-        ("temperature", 0.01, 1000, 1.0, "softens the probabilities"),
-        ("label-weight", 0, 1, 0.5, "the labels' share of the loss"),
-    ):
-        about = f"{about} (default: %(default)s)"
-        parser.add_argument(f"--{name}", type=bounded(float, least, most), default=default, metavar="X", help=about)
-    return parser.settings(arguments)
+    parser.add_preset("paragraphs", 10_000, "of the text, at most", least=100)
+    parser.add_preset("words", 3000, "that have an id of their own", least=2 * KEPT[-1])
+    parser.add_number("part", float, 0.05, 1, 0.25, "of the teacher's paragraphs that a student reads")
+    parser.add_number("temperature", float, 0.01, 1000, 1.0, "softens the probabilities")
+    parser.add_number("label_weight", float, 0, 1, 0.5, "the labels' share of the loss")
+    return parser.settings(arguments, ["scipy", "pyarrow"])
 
 
 if __name__ == "__main__":
     settings = parse_arguments()
-    os.environ.setdefault(
-        "OMP_NUM_THREADS", "1"
-    )  # on busy cores, threads of so short steps wait for one another most of the time
 
 import keras  # noqa: E402
 
@@ -299,11 +286,6 @@ def by_key(reports):
 QUANTITY = Quantity("loss, nats per word", "nats per word", 3, higher_is_better=False)
 
 
-def differences(rows, row, baseline, key):
-    """One per seed."""
-    return np.subtract(rows[row][key], rows[baseline][key])
-
-
 def answer_questions(rows):
     """What the losses say, in words."""
     return {question: verdict(differences(rows, *pair, "loss"), QUANTITY) for question, pair in QUESTIONS.items()}
@@ -361,11 +343,10 @@ def draw(rows, teacher, title, path):
 
 
 def main(settings):
-    from rich.console import Console
     from rich.progress import Progress
 
     begun = time.perf_counter()
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)  # a log has no width of its own
+    console = new_console()
     epochs = settings.seeds * (settings.teacher_epochs + len(LESSONS) * settings.epochs)
     with tempfile.TemporaryDirectory() as work, Progress(console=console) as progress:
         bar = progress.add_task("", total=epochs)

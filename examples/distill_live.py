@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from _shared import Parser, Quantity, Watch, bounded, draw_lines, spread, verdict
+from _shared import QUANTITIES, Parser, Watch, answer_questions, differences, draw_quantities, new_console, print_answers, spread
 
 FULL = {"seeds": 5, "epochs": 100, "teacher_epochs": 15}
 QUICK = {"seeds": 2, "epochs": 8, "teacher_epochs": 2}
@@ -36,20 +36,15 @@ def parse_arguments(arguments=None):
     """The settings, checked before anything slow happens."""
     parser = Parser(__doc__, FULL, QUICK, "distill_live_output")
     parser.add_preset("teacher_epochs", 10_000, "of the teacher")
-    for name, least, most, default, about in (
-        ("temperature", 0.01, 1000, 4.0, "softens the probabilities"),
-        ("label-weight", 0, 1, 0.5, "the labels' share of the loss"),
-    ):
-        about = f"{about} (default: %(default)s)"
-        parser.add_argument(f"--{name}", type=bounded(float, least, most), default=default, metavar="X", help=about)
+    parser.add_number("temperature", float, 0.01, 1000, 4.0, "softens the probabilities")
+    parser.add_number("label_weight", float, 0, 1, 0.5, "the labels' share of the loss")
     # How this file calls itself: train one student in a process of its own, and say how much memory it took.
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
-    return parser.settings(arguments, ["sklearn"])
+    return parser.settings(arguments, ["sklearn", "pyarrow"])
 
 
 if __name__ == "__main__":
     settings = parse_arguments()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads only get in the way of networks as small as these
 
 # What draws, prints and reads the scans is imported where it is needed: the processes whose memory is measured need none.
 import keras  # noqa: E402
@@ -348,24 +343,6 @@ def measure_all(settings, work, tell):
 
 # -------------------------------------------------------------------------------------------------- what was measured
 
-QUANTITIES = {
-    "test_accuracy": Quantity("test accuracy, %", "points", 2, higher_is_better=True),
-    "test_loss": Quantity("test loss, nats", "nats", 3, higher_is_better=False),
-}
-
-
-def differences(rows, row, baseline, key):
-    """One per seed."""
-    return np.subtract(rows[row][key], rows[baseline][key])
-
-
-def answer_questions(rows):
-    """What the numbers say, in words."""
-    return {
-        question: {key: verdict(differences(rows, *pair, key), quantity) for key, quantity in QUANTITIES.items()}
-        for question, pair in QUESTIONS.items()
-    }
-
 
 def table_of(rows, teacher, title):
     """Means and deviations; below them, of the differences to the student of the same seed that has labels alone."""
@@ -392,30 +369,11 @@ def table_of(rows, teacher, title):
     return table
 
 
-def draw(rows, title, path):
-    """Accuracy and loss of each student and seed."""
-    import matplotlib
-
-    matplotlib.use("Agg")  # draws into files; needs no display
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(13, 6), layout="constrained")
-    figure.suptitle(f"{title} (a colour per seed, bar: mean)")
-    names = [f"{row['name']}\n{row['with']}" for row in rows]
-    for axis, (key, quantity), shown in zip(axes, QUANTITIES.items(), (names, [""] * len(rows)), strict=True):
-        draw_lines(axis, [row[key] for row in rows], shown)
-        axis.set_xlabel(quantity.title)
-    axes[1].set_xscale("log")  # one of the losses is far from the others
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
 def main(settings):
-    from rich.console import Console
     from rich.progress import Progress
 
     begun = time.perf_counter()
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)  # a log has no width of its own
+    console = new_console()
     epochs = settings.seeds * (settings.teacher_epochs + len(LESSONS) * settings.epochs)
     with tempfile.TemporaryDirectory() as work, Progress(console=console) as progress:
         bar = progress.add_task("", total=epochs + len(LESSONS))
@@ -431,16 +389,12 @@ def main(settings):
         "{LABELLED} labelled digits on {backend}; seeds: {seeds}, epochs: {epochs}, temperature: {temperature:g}, "
         "label weight: {label_weight:g}".format(LABELLED=LABELLED, **vars(settings))
     )
-    answers = answer_questions(rows)
+    answers = answer_questions(rows, QUESTIONS)
     console.print(table_of(rows, teacher, title))
-    for question, answer in answers.items():
-        console.print(f"[bold]{question}[/]")
-        for key, words in answer.items():
-            console.print(f"  {key.replace('_', ' ')}: {words}")
-    console.print("  [dim](mean of the paired differences ± half its 95% interval)[/]")
+    print_answers(console, answers)
     seconds = np.median(teacher["seconds_to_store"])
     console.print(f"The teacher answered once for the store, which took {1000 * seconds:.0f} ms.")
-    draw(rows, title, settings.output / "live.png")
+    draw_quantities(rows, [f"{row['name']}\n{row['with']}" for row in rows], title, settings.output / "live.png")
     shown = {name: value for name, value in vars(settings).items() if name != "measure"} | {"output": str(settings.output)}
     record = {"settings": shown, "keras": keras.__version__, "teacher": teacher, "rows": rows, "answers": answers}
     (settings.output / "live.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -1,36 +1,23 @@
 """The example that asks one teacher in several ways, run as a user runs it, on a small setting."""
 
 import json
-import os
-import runpy
-import subprocess
-import sys
-from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import pytest
 
 from .backends import BACKEND
+from .examples import run_example
 
-ROOT = Path(__file__).parents[1]
-EXAMPLE = ROOT / "examples" / "distill_live.py"
+EXAMPLE = "distill_live.py"
 LABELS, LIVE, STORED, PROBS, KERAS_DEFAULT, KERAS_KL = range(6)
-
-
-def run_example(*arguments, **environment):
-    """Runs the example in a process of its own."""
-    search_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    variables = {**os.environ, "PYTHONPATH": search_path, "PYTHONIOENCODING": "utf-8", **environment}
-    command = [sys.executable, EXAMPLE, *arguments]
-    return subprocess.run(command, env=variables, capture_output=True, text=True, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """What a small run printed, what it saved, and where. The option rules over the environment."""
     directory = tmp_path_factory.mktemp("live") / "made" / "by the run"
-    run = run_example("--quick", "--backend", BACKEND, "--output", directory, KERAS_BACKEND="unheard-of")
+    run = run_example(EXAMPLE, "--quick", "--backend", BACKEND, "--output", directory, KERAS_BACKEND="unheard-of")
     assert run.returncode == 0, run.stderr
     return run.stdout, json.loads((directory / "live.json").read_text()), directory
 
@@ -88,43 +75,3 @@ def test_what_it_says_follows_from_its_numbers(quick):
             mean, margin = (first + second) / 2, quantile * abs(first - second) / 2
             expected = "no difference" if abs(mean) <= margin else "better" if better * mean > 0 else "worse"
             assert words.startswith(expected)
-
-
-@pytest.mark.parametrize(
-    ("differences", "higher_is_better", "words"),
-    [
-        ([2.0, 3.0, 2.5], True, "better (+2.50 ± 1.24 points)"),
-        ([2.0, 3.0, 2.5], False, "worse (+2.50 ± 1.24 points)"),
-        ([2.0, -3.0, 2.5], True, "no difference beyond the seeds' spread (+0.50 ± 7.56 points)"),
-        ([2.5], True, "cannot be told from one seed (+2.50 points)"),
-    ],
-)
-def test_verdict_in_words(differences, higher_is_better, words):
-    shared = runpy.run_path(str(ROOT / "examples" / "_shared.py"))
-    assert shared["verdict"](differences, shared["Quantity"]("", "points", 2, higher_is_better)) == words
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--seeds", "0"], "argument --seeds: 0 is not between 1 and 1000"),
-        (["--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
-        (["--temperature", "nan"], "argument --temperature: nan is not between 0.01 and 1000"),
-        (["--label-weight", "1.5"], "argument --label-weight: 1.5 is not between 0 and 1"),
-        (["--backend", "numpy"], "backend 'numpy' is none of tensorflow, jax, torch"),
-        (["--colour", "red"], "unrecognized arguments: --colour red"),
-    ],
-)
-def test_bad_arguments_end_in_one_line(arguments, message):
-    finished = run_example(*arguments)
-    assert finished.returncode == 2
-    assert finished.stderr == f"distill_live.py: error: {message}\n"
-    assert finished.stdout == ""
-
-
-def test_an_output_that_is_a_file_ends_in_one_line(tmp_path):
-    file = tmp_path / "file"
-    file.touch()
-    finished = run_example("--backend", BACKEND, "--output", file)
-    assert finished.returncode == 2
-    assert finished.stderr == f"distill_live.py: error: --output {file} cannot be a directory: File exists\n"

@@ -1,11 +1,6 @@
 """The example that distils a language model, run as a user runs it, on a small setting."""
 
 import json
-import os
-import runpy
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.image
@@ -13,26 +8,18 @@ import numpy as np
 import pytest
 
 from .backends import BACKEND
+from .examples import names_in, run_example
 
-ROOT = Path(__file__).parents[1]
-EXAMPLE = ROOT / "examples" / "distill_language_model.py"
+EXAMPLE = "distill_language_model.py"
 NAMES = ["alone", "all words, live", "4 words, stored", "16 words, stored", "64 words, stored"]
 CLASSES, LENGTH = 500, 32
-
-
-def run_example(*arguments, **environment):
-    """Runs the example in a process of its own."""
-    search_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    variables = {**os.environ, "PYTHONPATH": search_path, "PYTHONIOENCODING": "utf-8", **environment}
-    command = [sys.executable, EXAMPLE, *arguments]
-    return subprocess.run(command, env=variables, capture_output=True, text=True, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """What a small run printed, what it saved, and where. The option rules over the environment."""
     directory = tmp_path_factory.mktemp("words") / "made" / "by the run"
-    run = run_example("--quick", "--backend", BACKEND, "--output", directory, KERAS_BACKEND="unheard-of")
+    run = run_example(EXAMPLE, "--quick", "--backend", BACKEND, "--output", directory, KERAS_BACKEND="unheard-of")
     assert run.returncode == 0, run.stderr
     return run.stdout, json.loads((directory / "language_model.json").read_text()), directory
 
@@ -40,11 +27,7 @@ def quick(tmp_path_factory):
 @pytest.fixture(scope="module")
 def example():
     """The names that the example defines."""
-    sys.path.insert(0, str(EXAMPLE.parent))  # where Python puts it for who runs the example
-    try:
-        return runpy.run_path(str(EXAMPLE))
-    finally:
-        sys.path.remove(str(EXAMPLE.parent))
+    return names_in(EXAMPLE)
 
 
 def test_prints_a_row_for_each_student_with_the_numbers_it_saves(quick):
@@ -122,21 +105,3 @@ def test_perplexity_leaves_padding_out(example):
             return np.where((labels == 0)[..., None], -right, right).astype("float32")
 
     assert example["mean_loss"](Knowing(), text) < 1e-6
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--seeds", "0"], "argument --seeds: 0 is not between 1 and 1000"),
-        (["--words", "64"], "argument --words: 64 is not between 128 and 3000"),
-        (["--part", "nan"], "argument --part: nan is not between 0.05 and 1"),
-        (["--label-weight", "1.5"], "argument --label-weight: 1.5 is not between 0 and 1"),
-        (["--backend", "numpy"], "backend 'numpy' is none of tensorflow, jax, torch"),
-        (["--colour", "red"], "unrecognized arguments: --colour red"),
-    ],
-)
-def test_bad_arguments_end_in_one_line(arguments, message):
-    finished = run_example(*arguments)
-    assert finished.returncode == 2
-    assert finished.stderr == f"distill_language_model.py: error: {message}\n"
-    assert finished.stdout == ""

@@ -1,35 +1,26 @@
 """The three loops, run as a user runs them: each in a process and on a backend of its own, all reach the same student."""
 
 import importlib.util
-import os
 import re
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from keras_xent.parity.bounds import error_in_bounds
 
-ROOT = Path(__file__).parents[1]
-LOOPS = ROOT / "examples" / "custom_loops"
+from .examples import EXAMPLES, run_example
+
+LOOPS = EXAMPLES / "custom_loops"
 SCRIPTS = {"tensorflow": "with_gradient_tape.py", "jax": "with_value_and_grad.py", "torch": "with_backward.py"}
 STEPS = 50
 # Found, not imported: three backends in this process would take longer than the test.
 MISSING = [backend for backend in SCRIPTS if importlib.util.find_spec(backend) is None]
-# Warnings are errors there as here; this one is Keras's, see pyproject.toml.
-STRICT = ("-W", "error", "-W", "ignore:__array__ implementation:DeprecationWarning")
 
 
 def run_loop(script, *arguments, backend=None):
     """Runs a loop in a process of its own, with `backend` in its environment, or none."""
-    search_path = os.pathsep.join([str(ROOT), str(LOOPS), *filter(None, [os.environ.get("PYTHONPATH")])])
-    variables = {**os.environ, "PYTHONPATH": search_path, "PYTHONIOENCODING": "utf-8", "KERAS_BACKEND": backend}
-    variables = {name: value for name, value in variables.items() if value is not None}
-    command = [sys.executable, *STRICT, script, *arguments]
-    return subprocess.run(command, env=variables, capture_output=True, text=True, encoding="utf-8")
+    return run_example(script, *arguments, strict=True, KERAS_BACKEND=backend)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +95,10 @@ def test_bad_steps_end_in_one_line(steps, message):
 def test_a_backend_that_is_not_installed_ends_in_one_line(tmp_path):
     launcher = tmp_path / "with_backward.py"
     loop = str(LOOPS / "with_backward.py")
-    launcher.write_text(f"import runpy, sys\nsys.modules['torch'] = None\nrunpy.run_path({loop!r}, run_name='__main__')\n")
+    launcher.write_text(
+        f"import runpy, sys\nsys.path[0] = {str(LOOPS)!r}\nsys.modules['torch'] = None\n"
+        f"runpy.run_path({loop!r}, run_name='__main__')\n"
+    )
     finished = run_loop(launcher)
     assert finished.returncode == 2
     assert finished.stderr == "with_backward.py: error: not installed: torch. Run: pip install '.[examples,torch]'\n"

@@ -1,11 +1,6 @@
 """The example that compares tails, run as a user runs it, on a small setting: what it measures is what has to hold."""
 
 import json
-import os
-import runpy
-import subprocess
-import sys
-from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -15,26 +10,18 @@ from keras_xent.distill.top_k import TAILS
 from keras_xent.parity.bounds import EPSILON
 
 from .backends import BACKEND
+from .examples import names_in, run_example
 
-ROOT = Path(__file__).parents[1]
-EXAMPLE = ROOT / "examples" / "compare_tails.py"
-# Warnings are errors there as here; this one is Keras's, see pyproject.toml.
-STRICT = ("-W", "error", "-W", "ignore:__array__ implementation:DeprecationWarning")
-
-
-def run_example(*arguments, launcher=EXAMPLE):
-    """Runs the example in a process of its own; the option rules over the environment."""
-    search_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    variables = {**os.environ, "PYTHONPATH": search_path, "PYTHONIOENCODING": "utf-8", "KERAS_BACKEND": "unheard-of"}
-    command = [sys.executable, *STRICT, launcher, *arguments]
-    return subprocess.run(command, env=variables, capture_output=True, text=True, encoding="utf-8")
+EXAMPLE = "compare_tails.py"
 
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """What a small run printed, and the directory it wrote into."""
     directory = tmp_path_factory.mktemp("run") / "made"
-    finished = run_example("--quick", "--backend", BACKEND, "--output", directory)
+    finished = run_example(
+        EXAMPLE, "--quick", "--backend", BACKEND, "--output", directory, strict=True, KERAS_BACKEND="unheard-of"
+    )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout, directory
 
@@ -47,7 +34,7 @@ def measured(quick):
 @pytest.fixture(scope="module")
 def example():
     """The names that the example defines."""
-    return runpy.run_path(str(EXAMPLE))
+    return names_in(EXAMPLE)
 
 
 def column(at, tail, key):
@@ -145,39 +132,3 @@ def test_the_reading_follows_from_the_numbers(example):
 def test_a_seed_gives_the_same_draws_again(example):
     for once, again, other in zip(*(example["drawn"](3, 7, seed) for seed in (0, 0, 1)), strict=True):
         assert (once == again).all() and (once != other).any()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--classes", "1"], "argument --classes: 1 is not between 2 and 200000"),
-        (["--classes", "many"], "argument --classes: invalid int value: 'many'"),
-        (["--seed", "-1"], "argument --seed: -1 is not between 0 and 4294967295"),
-        (["--examples", "0"], "argument --examples: 0 is not between 1 and 10000"),
-        (["--backend", "numpy"], "backend 'numpy' is none of tensorflow, jax, torch"),
-        (["--colour", "red"], "unrecognized arguments: --colour red"),
-    ],
-)
-def test_bad_arguments_end_in_one_line(arguments, message):
-    finished = run_example(*arguments)
-    assert finished.returncode == 2
-    assert finished.stderr == f"compare_tails.py: error: {message}\n"
-    assert finished.stdout == ""
-
-
-def test_an_output_that_is_a_file_ends_in_one_line(tmp_path):
-    file = tmp_path / "file"
-    file.touch()
-    finished = run_example("--backend", BACKEND, "--output", file)
-    assert finished.returncode == 2
-    assert finished.stderr == f"compare_tails.py: error: --output {file} cannot be a directory: File exists\n"
-
-
-def test_a_backend_that_is_not_installed_ends_in_one_line(tmp_path):
-    launcher = tmp_path / "compare_tails.py"
-    launcher.write_text(
-        f"import runpy, sys\nsys.modules[{BACKEND!r}] = None\nrunpy.run_path({str(EXAMPLE)!r}, run_name='__main__')\n"
-    )
-    finished = run_example("--backend", BACKEND, launcher=launcher)
-    assert finished.returncode == 2
-    assert finished.stderr == f"compare_tails.py: error: not installed: {BACKEND}. Run: pip install '.[examples,{BACKEND}]'\n"
