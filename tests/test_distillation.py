@@ -136,10 +136,10 @@ def test_the_jensen_shannon_divergence_is_symmetric_and_at_most_log_2(rng, scale
 
 def test_the_skewed_divergence_tends_to_both_of_kullback_and_leibler(rng):
     """JSD / β to KL(p, q) as β goes to 0, and JSD / (1 - β) to KL(q, p) as it goes to 1."""
-    teacher, student, near = *rng.normal(size=(2, 8, 5)), 1e-3
+    teacher, student, near = *rng.normal(size=(2, 8, 5)), 1e-4
     for divergence, beta in (("kl", near), ("reverse_kl", 1.0 - near)):
         skewed, _ = soft(teacher, student, "jsd", beta=beta)
-        np.testing.assert_allclose(skewed / near, soft(teacher, student, divergence)[0], rtol=20 * near)
+        np.testing.assert_allclose(skewed / near, soft(teacher, student, divergence)[0], rtol=6 * near)
 
 
 def test_the_reverse_divergence_is_the_other_way_round(rng):
@@ -154,9 +154,9 @@ def test_at_a_high_temperature_the_gradient_is_the_difference_of_the_logits(rng,
     teacher, student = rng.normal(size=(2, 6, 5))
     right = (student - student.mean(-1, keepdims=True) - teacher + teacher.mean(-1, keepdims=True)) / 5
     curvature = 0.25 if divergence == "jsd" else 1.0
-    loss = keras_xent.DistillationLoss(300.0, targets="logits", divergence=divergence, reduction="none")
+    loss = keras_xent.DistillationLoss(3000.0, targets="logits", divergence=divergence, reduction="none")
     _, gradient = value_and_gradient(lambda x: loss(tensor(teacher, "float32"), x), tensor(student, "float32"))
-    np.testing.assert_allclose(gradient, curvature * right, rtol=0.05, atol=2e-3)
+    np.testing.assert_allclose(gradient, curvature * right, rtol=0, atol=3e-4)  # of 0.5; what is left falls with 1 / T
 
 
 @pytest.mark.parametrize("distance", [0.0, 1e-4, 1e-2, 1.0])

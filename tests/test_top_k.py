@@ -116,10 +116,10 @@ def test_a_bucket_is_a_lower_bound(rng, scale):
     before = np.zeros(200)
     for k in (1, 4, 16, 49, 50):
         losses, _ = answer(top_k_targets(teacher, k, temperature=T), student)
-        slack = 1e-4 * np.maximum(dense, 1e-2)
+        slack = 1e-5 * np.maximum(dense, 1.0)
         assert (losses >= 0).all() and (losses <= dense + slack).all() and (losses >= before - slack).all(), k
         before = losses
-    np.testing.assert_allclose(before, dense, rtol=1e-4, atol=1e-5)
+    assert error_in_bounds(before, dense, "float32", 50, 6 * scale / T, floor=4.0) <= 1
 
 
 def test_the_rest_of_a_confident_teacher_keeps_its_digits():
@@ -131,7 +131,7 @@ def test_the_rest_of_a_confident_teacher_keeps_its_digits():
     log_q = student - np.log(np.exp(student).sum())
     q_rest = 1 - np.exp(log_q[0, 0])
     expected = np.exp(log_q[0, 0]) * (log_q[0, 0] - pairs[0, 0, 1]) + q_rest * (np.log(q_rest) - np.log(rest))
-    np.testing.assert_allclose(array(loss(np.float32(pairs), tensor(student))), [expected], rtol=1e-5)
+    np.testing.assert_allclose(array(loss(np.float32(pairs), tensor(student))), [expected], rtol=1e-6)
 
 
 @pytest.mark.parametrize("targets", ["logits", "probs", "log_probs", "top_k"])

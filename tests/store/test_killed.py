@@ -12,10 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("pyarrow")
 import numpy as np
+import pytest
 
 from keras_xent.distill.store import StoredTargets, examples_kept, write_targets
 
@@ -67,8 +65,8 @@ def label_until_done(directory, logs, seed):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_killed_again_and_again_it_loses_and_repeats_nothing(tmp_path):
     (tmp_path / "logs").mkdir()
-    command = [sys.executable, "-m", "tests.test_store_killed", tmp_path / "store", tmp_path / "logs", "0"]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[1], timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [sys.executable, "-m", "tests.store.test_killed", tmp_path / "store", tmp_path / "logs", "0"]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2], timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1"})
     logs = sorted((tmp_path / "logs").iterdir(), key=lambda log: log.name.split()[1])
     kills = len(logs) - 1
     assert kills >= 3
