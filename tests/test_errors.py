@@ -2,13 +2,14 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 
 import keras_xent
 from keras_xent.losses._kinds import ClassIdLoss
 
-from .backends import array, tensor
+from .backends import BACKEND, array, tensor
 from .cases import LOSS_CLASSES
 
 PROBS = np.full((2, 3), 1 / 3, "float32")
@@ -43,7 +44,14 @@ ARGUMENTS = [
     (FOCAL, {"gamma": 10**400}, ValueError, r"`gamma` must be a finite number"),
     (DISTILL, {"targets": "logits", "beta": 1.0}, ValueError, r"`beta` must be a finite number, above 0 and below 1"),
     (DISTILL, {"targets": "logits", "tail": "fat"}, ValueError, r"`tail` must be one of 'bucket', 'renormalize', 'uniform'"),
-    (DISTILL, {"targets": "logits", "teacher_classes": 0}, ValueError, r"`teacher_classes` must be at least 1. Received"),
+    (DISTILL, {"targets": "logits", "teacher_classes": 0}, ValueError, r"`teacher_classes` must be at least 2. Received"),
+    (DISTILL, {"targets": "logits", "teacher_classes": 1}, ValueError, r"`teacher_classes` must be at least 2"),
+    (
+        DISTILL,
+        {"targets": "logits", "temperature": "4"},
+        ValueError,
+        r"`temperature` must be a number. Received: temperature='4'",
+    ),
     (DISTILL, {"targets": "logits", "teacher_classes": 2.0}, TypeError, r"`teacher_classes` must be an int"),
     (BINARY, {"pos_weight": [[1.0], [1.0, 2.0]]}, ValueError, r"`pos_weight` must be a number, or a vector"),
     (FOCAL, {"alpha": [[1.0], [1.0, 2.0]]}, ValueError, r"`alpha` must be a number, or a vector"),
@@ -155,6 +163,17 @@ def test_arrays_of_other_byte_orders_and_precisions(dtype):
     for y_true in (labels, labels.astype(">i8"), labels.astype(dtype)):
         np.testing.assert_allclose(array(SPARSE(reduction="none")(y_true, y_pred)), expected, rtol=1e-6)
     np.testing.assert_allclose(array(DENSE(reduction="none")(np.eye(2, dtype=dtype)[labels], y_pred)), expected, rtol=1e-6)
+
+
+def test_variables_are_tensors():
+    variables = [keras.Variable]
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        variables.append(lambda values: tf.Variable(values, dtype="float32"))
+    for variable in variables:
+        losses = SPARSE(reduction="none")(np.array([2, 0]), variable(PROBS))
+        np.testing.assert_allclose(array(losses), np.log(3.0) * np.ones(2), rtol=1e-6)
 
 
 @pytest.mark.parametrize("framework", ["torch", "tensorflow", "jax"])

@@ -122,6 +122,34 @@ def test_a_bucket_is_a_lower_bound(rng, scale):
     assert error_in_bounds(before, dense, "float32", 50, 6 * scale / T, floor=4.0) <= 1
 
 
+@pytest.mark.parametrize("k", [2, 3, 4, CLASSES])
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_classes_that_both_rule_out_are_none(rng, divergence, k):
+    """As where a vocabulary or the moves that are allowed are masked: what is left to the rest is rounding, not a class."""
+    teacher, student = draw(rng), draw(rng)
+    teacher[:, 3:] = student[:, 3:] = -np.inf
+    dense = right(teacher, student, targets="logits", divergence=divergence)
+    pairs = top_k_targets(teacher, k, temperature=T)
+    for tail in TAILS if k >= 3 else ["bucket"]:  # else the others lose something, or give something to what is ruled out
+        result = answer(pairs, student, divergence=divergence, tail=tail)
+        assert close(result, right(pairs, student, divergence=divergence, tail=tail))
+        if k >= 3 or divergence == "kl":
+            assert close(result, dense)
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_a_student_that_rules_out_what_the_teacher_does_not(rng, divergence):
+    """Infinite where that is the definition; the gradient is a number in any case."""
+    teacher, student = draw(rng), draw(rng)
+    student[:, 3:] = -np.inf
+    teacher[:, 3:] -= 10.0  # the three that are listed come first
+    pairs = np.float32(reference.top_k_targets(teacher, 3, temperature=T))
+    losses, gradient = answer(pairs, student, divergence=divergence)
+    assert close((losses, gradient), right(pairs, student, divergence=divergence))
+    assert np.isinf(losses).all() == (divergence in ("kl", "crossentropy"))
+    assert np.isfinite(gradient).all() and not gradient[:, 3:].any()
+
+
 def test_the_rest_of_a_confident_teacher_keeps_its_digits():
     """1 - Σ p, added up as it is written, would be 0 or a rounding error."""
     teacher, student = np.array([[20.0, 0.0, -1.0, -2.0]]), np.float32([[1.0, 0.5, 2.0, -1.0]])

@@ -145,6 +145,33 @@ def test_transforms_equal_those_of_the_plain_formula(name, transform):
         assert np.abs(actual - expected).max() <= 1e-4 * max(1.0, np.abs(expected).max())
 
 
+@pytest.mark.parametrize("form", ["top_k", "sparse", "dense"])
+def test_maps_over_targets_with_ids(form):
+    """Example by example, with targets that hold more than the teacher's numbers."""
+    pairs = np.asarray(keras_xent.distill.top_k_targets(LOGITS[::-1].copy(), 2, temperature=4.0))
+    labels = {"sparse": LABELS, "dense": TARGETS}.get(form)
+    y_true = tensor(pairs if labels is None else keras_xent.pack_targets(LOGITS[::-1].copy(), labels), "float32")
+    options = {"targets": "top_k"} if labels is None else {"targets": "logits", "labels": form, "label_weight": 0.5}
+
+    def one(y_true, y_pred):
+        return keras_xent.distillation_loss(y_true[None], y_pred[None], **options)[0]
+
+    x = tensor(LOGITS, "float32")
+    if BACKEND == "torch":
+        import torch
+
+        mapped = torch.func.vmap(one)(y_true, x)
+    elif BACKEND == "jax":
+        import jax
+
+        mapped = jax.vmap(one)(y_true, x)
+    else:
+        import tensorflow as tf
+
+        mapped = tf.vectorized_map(lambda pair: one(*pair), (y_true, x))
+    np.testing.assert_allclose(array(mapped), array(keras_xent.distillation_loss(y_true, x, **options)), rtol=1e-6)
+
+
 def naive_loss(name, x):
     """The textbook formula, which cancels and overflows, but not here."""
     ops = keras.ops

@@ -6,6 +6,7 @@ can raise one at no cost; elsewhere just `values`.
 `carry_mask(losses, mask)`: `losses`, with the mask attached as Keras attaches masks.
 `scatter_add(ids, values, num_classes)`: for each row of `ids` (its last axis) a row of that many classes, which holds the sum of
 the `values` of each id. (`keras.ops.scatter` is a loop in Python on PyTorch.)
+`plain(x)`: a tensor out of one, with the attributes of a tensor: a `tf.Variable` has no `ndim`, for example.
 `num_replicas()`: how many replicas of the program add up their gradients, under a distribution strategy of the backend.
 """
 
@@ -29,4 +30,5 @@ def read(x):
 fail_unless = _backend.fail_unless
 carry_mask = _backend.carry_mask
 num_replicas = _backend.num_replicas
+plain = _backend.plain
 scatter_add = _backend.scatter_add

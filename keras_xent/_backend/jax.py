@@ -27,6 +27,10 @@ def scatter_add(ids, values, num_classes):
     return sums.reshape(*ids.shape[:-1], num_classes)
 
 
+def plain(x):
+    return x
+
+
 def num_replicas():
     return 1  # a sharded program is one program
 

@@ -32,6 +32,10 @@ def scatter_add(ids, values, num_classes):
     return sums
 
 
+def plain(x):
+    return x.value() if isinstance(x, tf.Variable) else x
+
+
 def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 

@@ -27,6 +27,10 @@ def scatter_add(ids, values, num_classes):
     return zeros.scatter_add(-1, ids.long(), values)
 
 
+def plain(x):
+    return x
+
+
 def num_replicas():
     return 1  # DistributedDataParallel averages gradients by itself
 

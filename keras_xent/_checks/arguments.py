@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from .tensors import kind_of
+from .tensors import WrongTypeError, kind_of
 
 
 def flag(name, value):
     """A bool."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r} of type {type(value).__name__}.")
+        raise WrongTypeError(f"`{name}` must be True or False. Received: {name}={value!r} of type {type(value).__name__}.")
     return bool(value)
 
 
@@ -34,16 +34,18 @@ def number(name, value, low=-math.inf, high=math.inf, *, open_low=False, open_hi
 
 
 def _zero_dim_number(name, value):
-    """The number in a NumPy scalar array, or a `TypeError`."""
+    """The number in a NumPy scalar array, or a `WrongTypeError`."""
     if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "fiu":
         return float(value)
-    raise TypeError(f"`{name}` must be a number. Received: {name}={value!r} of type {type(value).__name__}.")
+    raise WrongTypeError(f"`{name}` must be a number. Received: {name}={value!r} of type {type(value).__name__}.")
 
 
 def choice(name, value, allowed):
     """One of a few strings (or None, where that is among them)."""
     if value is not None and not isinstance(value, str):
-        raise TypeError(f"`{name}` must be one of {_listed(allowed)}. Received: {name}={value!r} of type {type(value).__name__}.")
+        raise WrongTypeError(
+            f"`{name}` must be one of {_listed(allowed)}. Received: {name}={value!r} of type {type(value).__name__}."
+        )
     if value not in allowed:
         raise ValueError(f"`{name}` must be one of {_listed(allowed)}. Received: {name}={value!r}.")
     return value
@@ -54,7 +56,7 @@ def class_axis(value):
     if isinstance(value, (bool, np.bool_)):  # Keras raises ValueError here, and only here
         raise ValueError(f"`axis` must be of type `int`. Received: axis={value} of type {type(value)}")
     if not isinstance(value, numbers.Integral):
-        raise TypeError(f"`axis` must be of type `int`. Received: axis={value!r} of type {type(value).__name__}.")
+        raise WrongTypeError(f"`axis` must be of type `int`. Received: axis={value!r} of type {type(value).__name__}.")
     return int(value)
 
 
@@ -67,19 +69,19 @@ def mean_axis(value):
     return class_axis(value)
 
 
-def count(name, value, high=None, of=""):
-    """A whole number from 1, up to `high` of what `of` says."""
+def count(name, value, high=None, of="", low=1):
+    """A whole number from `low`, up to `high` of what `of` says."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"`{name}` must be an int. Received: {name}={value!r} of type {type(value).__name__}.")
-    if value < 1 or (high is not None and value > high):
-        bounds = "at least 1" if high is None else f"from 1 to {high}{', ' + of if of else ''}"
+        raise WrongTypeError(f"`{name}` must be an int. Received: {name}={value!r} of type {type(value).__name__}.")
+    if value < low or (high is not None and value > high):
+        bounds = f"at least {low}" if high is None else f"from {low} to {high}{', ' + of if of else ''}"
         raise ValueError(f"`{name}` must be {bounds}. Received: {name}={value}.")
     return int(value)
 
 
-def optional_count(name, value):
-    """None, or a whole number from 1."""
-    return None if value is None else count(name, value)
+def optional_count(name, value, low):
+    """None, or a whole number from `low`."""
+    return None if value is None else count(name, value, low=low)
 
 
 def optional_epsilon(value):
@@ -97,7 +99,7 @@ def class_ids(name, value):
         ids = list(value)
     for class_id in ids:
         if isinstance(class_id, (bool, np.bool_)) or not isinstance(class_id, numbers.Integral):
-            raise TypeError(
+            raise WrongTypeError(
                 f"`{name}` must be an int or a collection of ints. "
                 f"Received: {name}={value!r}, in which {class_id!r} is of type {type(class_id).__name__}."
             )
@@ -114,7 +116,7 @@ def class_weight(value):
         return None
     named = [[key, value[key]] for key in value] if hasattr(value, "items") else value
     if kind_of(named) not in "fiu":
-        raise TypeError(
+        raise WrongTypeError(
             f"`class_weight` must map class ids to numbers or hold one number per class. Received: class_weight={value!r}."
         )
     array = np.asarray(named)
@@ -164,6 +166,8 @@ def exponent_q(value):
     """The q of the generalised cross-entropy."""
     try:
         return number("q", value, 0.0, 1.0, open_low=True, open_high=True)
+    except WrongTypeError:
+        raise
     except ValueError as error:
         raise ValueError(
             f"q must be in the interval (0, 1): towards 0 the loss becomes the cross-entropy, towards 1 it becomes 1 - p. {error}"

@@ -4,14 +4,14 @@ import numpy as np
 from keras import ops
 
 
-def resolve_axis(axis, y_pred):
+def resolve_axis(axis, y_pred, name="y_pred"):
     """`axis` counted from the front."""
     rank = len(y_pred.shape)
     if rank == 0:
-        raise ValueError("`y_pred` is a scalar; expected at least one axis, that of the classes or outputs.")
+        raise ValueError(f"`{name}` is a scalar; expected at least one axis, that of the classes or outputs.")
     if not -rank <= axis < rank:
         raise ValueError(
-            f"`axis` is out of range: y_pred.shape={tuple(y_pred.shape)} has {rank} axes, so axis must lie between "
+            f"`axis` is out of range: {name}.shape={tuple(y_pred.shape)} has {rank} axes, so axis must lie between "
             f"{-rank} and {rank - 1}. Received: axis={axis}."
         )
     return axis % rank

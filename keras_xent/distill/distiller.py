@@ -1,7 +1,7 @@
 """A model that trains a student on labels and on what a teacher says, both in one step."""
 
 import contextlib
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 from keras import ops
@@ -11,6 +11,14 @@ from .._base import register
 from .outputs import check_losses, check_outputs, compare, match_outputs, weights_of
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
+
+
+class Bounds(NamedTuple):
+    """Of a number that may be a schedule."""
+
+    low: float
+    high: float = float("inf")
+    open_low: bool = False
 
 
 @register
@@ -41,7 +49,11 @@ class Distiller(keras.Model):
         name: The name of the model.
 
     A schedule is a `keras.optimizers.schedules.LearningRateSchedule` of `distiller.step`: how many batches `fit` has seen, over
-    all calls. The count is saved with the weights. `distiller.step.assign(0)` starts anew.
+    all calls. The count is saved with the weights. `distiller.step.assign(0)` starts anew. Where a schedule leaves its range,
+    `fit` raises if the number can be read, and in a compiled program the loss is NaN.
+
+    `distillation_loss`, `label_weight` and `temperature` may be set later; they are checked again, and count from the next call
+    of `fit` on. With `label_weight=0` the data need no labels.
 
     Returns:
         When called: what the student returns.
@@ -74,6 +86,8 @@ class Distiller(keras.Model):
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 2.
     """
 
+    _bounds: ClassVar = {"temperature": Bounds(0.0, open_low=True), "label_weight": Bounds(0.0, 1.0)}
+
     def __init__(
         self,
         *,
@@ -92,19 +106,14 @@ class Distiller(keras.Model):
                 f"`teacher` ({teacher.name!r}) has no weights yet, so there is nothing that the student ({student.name!r}) "
                 "could learn from it. Call it on a batch of data and load its weights first."
             )
-        check_losses(distillation_loss)
-        check_outputs(distillation_loss, teacher, student)
-        label_weight = number_or_schedule("label_weight", label_weight, 0.0, 1.0)
-        if temperature is not None:
-            temperature = number_or_schedule("temperature", temperature, 0.0, open_low=True)
         # The student's policy, by which `compile` decides on loss scaling. But the student casts its inputs itself: some of its
         # layers may want them as they are.
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self.teacher = teacher
         self.student = student
+        self.distillation_loss = distillation_loss
         self.label_weight = label_weight
         self.temperature = temperature
-        object.__setattr__(self, "distillation_loss", distillation_loss)  # which keeps Keras from wrapping dicts and lists
         # The optimizer counts too, but under JAX what it counts cannot be read where the loss is computed.
         self.step = self.add_weight(
             name="step",
@@ -114,12 +123,28 @@ class Distiller(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
-        schedules = {"temperature": temperature, "label_weight": label_weight}
-        scheduled = [name for name, value in schedules.items() if isinstance(value, Schedule)]
-        self._means = [keras.metrics.Mean(name=name) for name in ("label_loss", "distillation_loss", *scheduled)]
+        self._means = [
+            keras.metrics.Mean(name=name) for name in ("label_loss", "distillation_loss", "temperature", "label_weight")
+        ]
         self._evaluating = False
+        self._labelled = True
         self._hides_losses = False
         self.built = student.built
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute; an argument is checked as when it is passed, and what was compiled with the last one is dropped."""
+        if name == "distillation_loss":
+            check_losses(value)
+            check_outputs(value, self.teacher, self.student)
+            object.__setattr__(self, name, value)  # which keeps Keras from wrapping dicts and lists
+        elif name == "label_weight":
+            super().__setattr__(name, number_or_schedule(name, value, self._bounds[name]))
+        elif name == "temperature":
+            super().__setattr__(name, value if value is None else number_or_schedule(name, value, self._bounds[name]))
+        else:
+            super().__setattr__(name, value)
+            return
+        self.train_function = None
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """What the student returns."""
@@ -129,9 +154,12 @@ class Distiller(keras.Model):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """The loss of one step: with `training`, both parts; without, the label loss."""
+        self._note_labels(y)
         if not training:
+            if not self._labelled:  # `fit` builds the label loss and the metrics first, for which there is nothing to build from
+                return ops.zeros(())
             return super().compute_loss(x, y, y_pred, sample_weight, training=False)
-        now = {name: self._now(getattr(self, name)) for name in ("temperature", "label_weight")}
+        now = {name: self._now(name) for name in ("temperature", "label_weight")}
         parts = {
             "label_loss": self._label_loss(x, y, y_pred, sample_weight),
             "distillation_loss": self._distillation_loss(x, y_pred, sample_weight, now["temperature"]),
@@ -151,11 +179,22 @@ class Distiller(keras.Model):
         self.step.assign_add(1)
         return total
 
-    def _now(self, value):
-        """A number, or what a schedule says at this step."""
+    def _note_labels(self, y):
+        """Whether there are labels, or have to be: to evaluate, or where they weigh something."""
+        self._labelled = self._evaluating or y is not None or self.label_weight != 0.0
+
+    def _now(self, name):
+        """A number, or what a schedule says at this step; NaN if that is out of range and cannot be said now."""
+        value, bounds = getattr(self, name), self._bounds[name]
         if not isinstance(value, Schedule):
             return value
-        return ops.cast(value(ops.convert_to_tensor(self.step)), keras.config.floatx())
+        value = ops.cast(value(ops.convert_to_tensor(self.step)), keras.config.floatx())
+        known = _backend.read(value)
+        if known is not None:
+            check_scheduled(name, known, bounds, self.step.value)
+        low, high = bounds.low, bounds.high
+        inside = ops.logical_and(value > low if bounds.open_low else value >= low, value <= high)
+        return ops.where(inside, value, float("nan"))
 
     def make_train_function(self, force: bool = False) -> Any:
         """As `keras.Model.make_train_function`, once there is a label loss where one is weighed."""
@@ -175,7 +214,7 @@ class Distiller(keras.Model):
 
     def _label_loss(self, x, y, y_pred, sample_weight):
         """What `compile(loss=...)` named, without the losses that the student adds; None if it named none."""
-        if not self._has_label_loss():
+        if not self._has_label_loss() or not self._labelled:
             return None
         with set_while(self, "_hides_losses"):
             return super().compute_loss(x, y, y_pred, sample_weight, training=True)
@@ -211,10 +250,27 @@ class Distiller(keras.Model):
     @property
     def metrics(self) -> list[Any]:
         """The metrics; those of `fit` alone are left out while evaluating, and those in the teacher always."""
-        unused = {"label_loss"} if getattr(self, "loss", None) is None else set()
+        unused = {name for name in self._bounds if not isinstance(getattr(self, name), Schedule)}
+        unused |= {"label_loss"} if getattr(self, "loss", None) is None else set()
         hidden = [*self.teacher.metrics, *(mean for mean in self._means if self._evaluating or mean.name in unused)]
         ids = {id(metric) for metric in hidden}
         return [metric for metric in super().metrics if id(metric) not in ids]
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """As `keras.Model.compute_metrics`; without labels, the losses alone."""
+        self._note_labels(y)
+        return super().compute_metrics(x, y, y_pred, sample_weight) if self._labelled else self.get_metrics_result()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """As `keras.Model.get_metrics_result`; without labels, the losses that need none."""
+        if self._labelled:
+            return super().get_metrics_result()
+        known = {"loss", "distillation_loss", *self._bounds}
+        return {metric.name: metric.result() for metric in self.metrics if metric.name in known}
+
+    def export(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.export`, of the student."""
+        return self.student.export(*args, **kwargs)
 
     @property
     def output_names(self) -> list[str]:
@@ -261,7 +317,18 @@ class Distiller(keras.Model):
         return others(self.weights, self.trainable_weights)
 
     def get_config(self) -> dict[str, Any]:
-        """All arguments, both models among them."""
+        """All arguments, both models among them.
+
+        Raises:
+            ValueError: The models share weights, which would be read back as those of one of them.
+        """
+        taught = {id(weight) for weight in self.teacher.weights}
+        shared = [weight.path for weight in self.student.weights if id(weight) in taught]
+        if shared:
+            raise ValueError(
+                f"The teacher and the student share the weights {shared}; they could not be loaded from a file, where each model "
+                "has its own. Save `distiller.student`, or give the teacher layers of its own and copy the weights."
+            )
         arguments = {
             name: keras.saving.serialize_keras_object(getattr(self, name))
             for name in ("teacher", "student", "distillation_loss", "label_weight", "temperature")
@@ -289,15 +356,23 @@ def set_while(owner, flag):
         setattr(owner, flag, False)
 
 
-def number_or_schedule(name, value, *bounds, **options):
+def number_or_schedule(name, value, bounds):
     """A number within bounds, or a schedule that starts there."""
-    is_schedule = isinstance(value, Schedule)
+    if isinstance(value, Schedule):
+        check_scheduled(name, ops.convert_to_numpy(value(0)), bounds, 0)
+        return value
     try:
-        number = _checks.number(name, float(ops.convert_to_numpy(value(0))) if is_schedule else value, *bounds, **options)
-    except (TypeError, ValueError) as error:
-        where = " That is what the schedule says at step 0." if is_schedule else ""
-        raise ValueError(f"{error}{where} A schedule is a keras.optimizers.schedules.LearningRateSchedule.") from None
-    return value if is_schedule else number
+        return _checks.number(name, value, **bounds._asdict())
+    except ValueError as error:
+        raise ValueError(f"{error} A schedule is a keras.optimizers.schedules.LearningRateSchedule.") from None
+
+
+def check_scheduled(name, value, bounds, step):
+    """What a schedule says at a step."""
+    try:
+        _checks.number(name, float(value), **bounds._asdict())
+    except ValueError as error:
+        raise ValueError(f"{error} That is what the schedule says at step {int(step)}.") from None
 
 
 def others(variables, those):

@@ -12,6 +12,7 @@ from ..domain import DOMAIN
 from ..losses import categorical, sparse
 from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities
 from ..losses._kinds import OverClasses
+from ..steps.tensors import move_axis
 from .divergences import DIVERGENCES
 from .packing import check_precision
 from .targets import blank_soft, blank_targets, fits_when_run, hear, split_targets, target_axes
@@ -83,7 +84,7 @@ def soft_loss(soft, quantities, options, axis, dtype, listener=None):
     if options["targets"] != "top_k":
         taken = {"soft_logits": logits, "soft_targets": ops.cast(hear(soft, axis, options["teacher_classes"]), dtype)}
         return run(recipe(options), quantities | taken, listener)
-    logits = ops.moveaxis(logits, axis, -1)
+    logits = move_axis(logits, axis, len(logits.shape) - 1)
     pairs, right = split_pairs(soft, ops.shape(logits)[-1], dtype)
     taken = {"soft_logits": logits, "axis": len(logits.shape) - 1, **pairs}
     losses = run(recipe(options), quantities | taken, listener)
@@ -129,7 +130,7 @@ def checked(
         "labels": _checks.choice("labels", labels, (None, "sparse", "dense")),
         "scale_by_temperature_squared": _checks.flag("scale_by_temperature_squared", scale_by_temperature_squared),
         "tail": _checks.choice("tail", tail, TAILS),
-        "teacher_classes": _checks.optional_count("teacher_classes", teacher_classes),
+        "teacher_classes": _checks.optional_count("teacher_classes", teacher_classes, 2),
         "ignore_class": _checks.class_ids("ignore_class", ignore_class),
         "axis": _checks.class_axis(axis),
     }
@@ -181,15 +182,16 @@ def distillation_loss(
         from_logits: Whether `y_pred` holds logits. Probabilities are renormalised, clipped and logged, and the logarithms
             taken for logits.
         divergence: `"kl"`, `"reverse_kl"`, `"jsd"` or `"crossentropy"`. The first and the last differ by the teacher's
-            entropy, and have the same gradient; the second is infinite where the teacher rules a class out, the third at most
-            log 2 (before T²).
+            entropy, and have the same gradient; the second is infinite, with a gradient of NaN, where the teacher rules out a
+            class that the student does not; the third at most log 2 (before T²).
         beta: β in (0, 1), of `"jsd"`: the teacher's share of the mixture. At 1/2 the divergence is symmetric.
         label_weight: λ in [0, 1], the share of the hard labels' cross-entropy, which is taken at temperature 1.
         labels: None, or `"sparse"` or `"dense"`: `y_true` was made by `pack_targets` from such labels.
         scale_by_temperature_squared: Whether T² is there. It keeps the size of the gradient independent of T.
         tail: What a top-k says of the classes that it does not list. `"bucket"`: one class holds them all, for teacher and
             student; of `"kl"` this is a lower bound. `"renormalize"`: nothing, both are renormalised over the k.
-            `"uniform"`: the teacher gives each of them the same.
+            `"uniform"`: the teacher gives each of them the same, also those that the student rules out. Where the student rules
+            all of them out and less than 1e-6 is left to them, they count for nothing: so does the teacher then.
         teacher_classes: The soft part looks at the first so many classes of both, which may have more, such as the padding of
             a vocabulary; the label's part at all of the student's. None: both have the same classes, and all count.
         ignore_class: A class id, or several: positions whose sparse label it is cost 0, for both parts, and, in the class,

@@ -125,12 +125,13 @@ def weights_of(sample_weight, place, y_pred):
     weights = by_place(sample_weight)
     if () in weights:
         return sample_weight
-    if place not in weights:
+    if not weights.keys() <= by_place(y_pred).keys():
         raise ValueError(
-            "`sample_weight` must be one tensor for all outputs, or have the structure of the student's outputs. Received: "
+            "`sample_weight` must be one tensor for all outputs, or have the structure of the student's outputs, of which some "
+            "may be left out. Received: "
             f"sample_weight {shapes(sample_weight)}, student outputs {shapes(y_pred)}."
         )
-    return weights[place]
+    return weights.get(place)
 
 
 def shapes(structure):

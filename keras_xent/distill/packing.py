@@ -31,7 +31,8 @@ def pack_targets(targets: Any, labels: Any, *, top_k: bool = False) -> Any:
         class ids.
 
     Raises:
-        ValueError: Shapes that do not fit, or class ids that are negative, not whole, or above 2**24.
+        ValueError: Shapes that do not fit, or class ids that are not whole or beyond 2**24. A negative one may be there to be
+            ignored (`ignore_class`); the loss refuses it if it is not.
         TypeError: Arrays that hold no numbers.
 
     Differs from Keras:

@@ -4,7 +4,7 @@ from keras import ops
 
 from .. import _checks
 from .._base import blank
-from ..steps.tensors import FAR_BELOW
+from ..steps.tensors import FAR_BELOW, move_axis
 from .packing import unpack_targets, width_of
 
 
@@ -19,10 +19,11 @@ def split_targets(y_true, y_pred, axis, options):
     if labels is None:
         return y_true, None
     soft, hard = unpack_targets(y_true, labels, ops.shape(y_pred)[axis])
-    hard = ops.moveaxis(hard, -1, axis) if labels == "dense" else hard
+    last = len(y_true.shape) - 1
+    hard = move_axis(hard, last, axis) if labels == "dense" else hard
     if options["targets"] == "top_k":
         return ops.reshape(soft, (*ops.shape(soft)[:-1], -1, 2)), hard
-    return ops.moveaxis(soft, -1, axis), hard
+    return move_axis(soft, last, axis), hard
 
 
 def check_shape(y_true, y_pred, axis, options):

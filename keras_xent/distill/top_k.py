@@ -16,6 +16,7 @@ from ..steps.tensors import FAR_BELOW, at_least
 from .packing import LARGEST_EXACT_ID
 
 REST = 2.0**-40  # what is left to the rest is at least this: less is lost in the rounding of the log-probabilities
+NEGLIGIBLE = 2.0**-20  # a rest up to this may be nothing but the rounding of float32 log-probabilities
 TAILS = ("bucket", "renormalize", "uniform")
 
 
@@ -53,7 +54,7 @@ def top_k_targets(logits: Any, k: int, *, temperature: float) -> Any:
     logits = _checks.float_tensor("logits", logits)
     if ops.dtype(logits) in _checks.HALF_PRECISION:
         logits = ops.cast(logits, "float32")
-    axis = _checks.resolve_axis(-1, logits)
+    axis = _checks.resolve_axis(-1, logits, name="logits")
     _checks.several_classes(logits, axis, name="logits")
     num_classes = logits.shape[-1]
     k = _checks.count("k", k, num_classes, f"the classes of logits.shape={tuple(logits.shape)}")
@@ -115,12 +116,17 @@ def measure_rest(listed_log_probs):
     return at_least(rest, REST)
 
 
-def count_others(times_listed):
+def count_others(times_listed, tempered_student, rest):
     """How many classes are not listed.
+
+    None, where the student rules all of these out and the rest may be nothing but rounding: so does the teacher then.
 
     n = K - k
     """
-    return ops.sum(ops.where(times_listed > 0, 0.0, ops.ones_like(times_listed)), axis=-1)
+    unlisted = ops.logical_not(times_listed > 0)
+    others = ops.sum(ops.where(unlisted, ops.ones_like(times_listed), 0.0), axis=-1)
+    some_possible = ops.any(ops.logical_and(unlisted, tempered_student > -float("inf")), axis=-1)
+    return ops.where(ops.logical_or(some_possible, rest > NEGLIGIBLE), others, 0.0)
 
 
 def log_of_rest(rest, others):
@@ -144,11 +150,13 @@ def collect_rest(tempered_student, times_listed, others):
 
     log Σ_j exp(z_j) over all j that are not listed
     """
-    unlisted = ops.where(times_listed > 0, FAR_BELOW, tempered_student)
-    top = ops.stop_gradient(ops.max(unlisted, axis=-1, keepdims=True))
-    total = ops.sum(ops.where(times_listed > 0, 0.0, ops.exp(unlisted - top)), axis=-1)
-    none = ops.equal(others, 0)
-    return ops.where(none, FAR_BELOW, ops.squeeze(top, -1) + ops.log(ops.where(none, 1.0, total)))
+    possible = ops.logical_and(ops.logical_not(times_listed > 0), tempered_student > -float("inf"))
+    logits = ops.where(possible, tempered_student, FAR_BELOW)
+    top = ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True))
+    total = ops.sum(ops.where(possible, ops.exp(logits - top), 0.0), axis=-1)
+    ruled_out = ops.equal(total, 0)
+    logit = ops.squeeze(top, -1) + ops.log(ops.where(ruled_out, 1.0, total))
+    return ops.where(ops.equal(others, 0), FAR_BELOW, ops.where(ruled_out, -float("inf"), logit))
 
 
 def append_logit(listed_student, rest_of_student):
@@ -173,7 +181,7 @@ def spread_rest(ids, listed_log_probs, is_listed, times_listed, log_rest, others
     log p_j, or log r - log n where j is not listed
     """
     known = _backend.scatter_add(ids, ops.where(is_listed, listed_log_probs, 0.0), ops.shape(times_listed)[-1])
-    share = ops.where(others > 0, log_rest - ops.log(ops.where(others > 0, others, 1.0)), 0.0)
+    share = ops.where(others > 0, log_rest - ops.log(ops.where(others > 0, others, 1.0)), FAR_BELOW)
     return ops.where(times_listed > 0, known, share[..., None])
 
 

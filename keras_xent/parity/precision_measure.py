@@ -20,11 +20,11 @@ import keras_xent
 
 from . import precision_truth
 from .bounds import EPSILON, LIMIT
+from .running import BACKEND, tensor, with_gradient
 
 SMALLEST = 2.0**-126  # normal float32: numbers below it are flushed to 0 by TensorFlow and JAX, and do not count
 FLUSHED = 2.0 * SMALLEST  # what may be missing in the sums that the gradients of the newer losses are
-BACKEND = keras.backend.backend()
-MODES = {"tensorflow": ("eager", "xla"), "jax": ("jit",), "torch": ("eager",)}[BACKEND]
+MODES = {"tensorflow": ("eager", "xla"), "jax": ("compiled",), "torch": ("eager",)}[BACKEND]
 
 
 @dataclass(frozen=True)
@@ -164,50 +164,13 @@ def summary(error):
 
 def value_and_gradient(function, mode):
     """What gives the losses and the gradient of their sum, as float64 arrays, of `function(y_true, logits)`."""
-    run = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[BACKEND](function, mode)
+    run = with_gradient(lambda logits, y_true: function(y_true, logits), mode)
 
     def arrays(y_true, logits):
         dtype = "float32" if y_true.dtype.kind == "f" else None
-        results = run(ops.convert_to_tensor(y_true, dtype=dtype), ops.convert_to_tensor(logits, dtype="float32"))
-        return tuple(ops.convert_to_numpy(ops.stop_gradient(result)).astype("float64") for result in results)
+        return tuple(part.astype("float64") for part in run(tensor(logits, "float32"), tensor(y_true, dtype)))
 
     return arrays
-
-
-def _tensorflow(function, mode):
-    import tensorflow as tf
-
-    def run(y_true, logits):
-        with tf.GradientTape() as tape:
-            tape.watch(logits)
-            losses = function(y_true, logits)
-        return losses, tape.gradient(losses, logits)
-
-    return tf.function(run, jit_compile=True) if mode == "xla" else run
-
-
-def _jax(function, mode):
-    import jax
-
-    def total(logits, y_true):
-        losses = function(y_true, logits)
-        return losses.sum(), losses
-
-    run = jax.grad(total, has_aux=True)
-    run = jax.jit(run) if mode == "jit" else run
-    return lambda y_true, logits: run(logits, y_true)[::-1]
-
-
-def _torch(function, mode):
-    del mode
-
-    def run(y_true, logits):
-        logits = logits.detach().requires_grad_(True)
-        losses = function(y_true, logits)
-        losses.sum().backward()
-        return losses, logits.grad
-
-    return run
 
 
 def setting():

@@ -5,6 +5,7 @@ import numpy as np
 from . import _arithmetic as a
 
 REST = 2.0**-40  # what is left of a top-k is at least this: less is lost in the rounding of its log-probabilities
+NEGLIGIBLE = 2.0**-20  # what is left may be nothing but rounding: it is nothing to a student that rules these classes out
 
 
 def teach(y_true, targets, temperature, tail, teacher_classes, axis, student):
@@ -61,8 +62,11 @@ def _top_k(y_true, tail, student):
     listed, num_classes, says = np.asarray(log_probs > -np.inf), student.shape[-1], np.ones(y_true.shape[:-2])
     if tail == "renormalize":
         return a.log_softmax(log_probs, -1), says, Bucket(ids, listed, student, with_rest=False)
-    others = num_classes - listed.sum(axis=-1)
-    log_rest = np.where(others > 0, np.log(_rest(log_probs)), -np.inf)
+    rest, possible = _rest(log_probs), student > -np.inf
+    for row in np.ndindex(possible.shape[:-1]):
+        possible[row][ids[row][listed[row]]] = False
+    others = np.where(possible.any(axis=-1) | (rest > NEGLIGIBLE), num_classes - listed.sum(axis=-1), 0)
+    log_rest = np.where(others > 0, np.log(rest), -np.inf)
     if tail == "bucket":
         log_p = a.log_softmax(np.concatenate([log_probs, log_rest[..., None]], -1), -1)
         return log_p, says, Bucket(ids, listed, student, with_rest=True)

@@ -42,6 +42,16 @@ def class_ids(values, axis):
     return along_axis(ops.arange(ops.shape(values)[axis], dtype="int32"), values, axis)
 
 
+def move_axis(values, source, destination):
+    """One axis put elsewhere, counted from the front.
+
+    Not by `ops.moveaxis`, which `torch.func.vmap` has no rule for.
+    """
+    order = [axis for axis in range(len(values.shape)) if axis != source]
+    order.insert(destination, source)
+    return values if source == destination else ops.transpose(values, order)
+
+
 def along_axis(vector, values, axis):
     """A vector with one entry per class, shaped to broadcast over `values`."""
     shape = [1] * len(values.shape)

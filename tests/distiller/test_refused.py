@@ -9,9 +9,11 @@ from keras_xent.distill.distiller import Distiller
 
 from .models import (
     CLASSES,
+    FEATURES,
     ROWS,
     Staircase,
     data,
+    dense,
     distiller_of,
     hard_loss,
     linear,
@@ -133,12 +135,39 @@ def test_outputs_that_do_not_fit(case):
 
 
 def test_weights_that_do_not_fit():
+    x, _ = data()
+    distiller = distiller_of(two_headed(1, "dict"), two_headed(2, "dict"), label_weight=0.0, compiled={"loss": None})
+    with pytest.raises(ValueError, match=r"structure of the student's outputs.*'sort': \(24,\).*'size': \(24, 3\)"):
+        distiller.compute_loss(x, None, distiller(x), sample_weight={"sort": ops.ones(ROWS)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("label_weight", 7.0, "at least 0 and at most 1. Received: label_weight=7.0"),
+        ("temperature", -1.0, "above 0. Received: temperature=-1.0"),
+        ("distillation_loss", "mean", "must be a keras_xent.DistillationLoss"),
+        ("distillation_loss", soft_loss(teacher_classes=9), "teacher_classes=9 is more than"),
+    ],
+)
+def test_what_is_set_later_is_checked_too(name, value, message):
+    distiller = distiller_of(temperature=2.0)
+    before = getattr(distiller, name)
+    with pytest.raises(ValueError, match=message):
+        setattr(distiller, name, value)
+    assert getattr(distiller, name) is before
+
+
+def test_models_that_share_weights_are_not_saved(tmp_path):
     x, y = data()
-    compiled = {"loss": {"kind": hard_loss(), "size": None}}
-    distiller = distiller_of(two_headed(1, "dict"), two_headed(2, "dict"), compiled=compiled)
-    labels = {"kind": ops.convert_to_tensor(y), "size": ops.convert_to_tensor(y)}
-    with pytest.raises(ValueError, match=r"structure of the student's outputs.*'kind': \(24,\).*'size': \(24, 3\)"):
-        distiller.compute_loss(x, labels, distiller(x), sample_weight={"kind": ops.ones(ROWS)})
+    inputs, shared = keras.Input((FEATURES,)), dense(3)
+    teacher, student = (keras.Model(inputs, dense(seed)(shared(inputs))) for seed in (1, 2))
+    distiller = distiller_of(teacher, student)
+    distiller.fit(x, y, verbose=0)
+    with pytest.raises(ValueError, match="share the weights"):
+        distiller.save(tmp_path / "distiller.keras")
+    distiller.student.save(tmp_path / "student.keras")
+    assert len(keras.saving.load_model(tmp_path / "student.keras").weights) == 4
 
 
 def test_a_label_weight_needs_a_label_loss():

@@ -17,9 +17,12 @@ from .models import (
     data,
     dense,
     distiller_of,
+    equal,
+    hard_loss,
     linear,
     one_step,
     soft_loss,
+    two_headed,
 )
 
 
@@ -142,3 +145,46 @@ def test_teacher_and_student_may_differ_in_vocabulary(taught_classes, predicted_
     soft = reference.distillation_loss(taught[:, :CLASSES], logits[:, :CLASSES], 3.0, targets="logits").mean()
     hard = reference.sparse_categorical_crossentropy(y, logits, from_logits=True).mean()
     assert close([logs["distillation_loss"], logs["label_loss"]], [soft, hard])
+
+
+@pytest.mark.parametrize("metrics", [None, ["accuracy"]])
+def test_without_labels_the_teacher_alone_is_followed(metrics):
+    """And evaluation has its labels all the same."""
+    x, y = data()
+    unlabelled = distiller_of(label_weight=0.0, compiled={"metrics": metrics})
+    labelled = distiller_of(label_weight=0.0, compiled={"metrics": metrics})
+    logs = one_step(unlabelled, x, None)
+    assert set(logs) == {"loss", "distillation_loss"}
+    assert close(logs["loss"], one_step(labelled, x, y)["loss"])
+    assert equal(unlabelled.student.get_weights(), labelled.student.get_weights())
+    assert unlabelled.evaluate(x, y, verbose=0) == labelled.evaluate(x, y, verbose=0)
+    logs = one_step(unlabelled, x, None, validation_data=(x, y))
+    assert set(logs) >= {"loss", "distillation_loss", "val_loss"}
+
+
+def test_weights_of_one_output_alone():
+    x, y = data()
+    compiled = {"loss": {"kind": hard_loss(), "size": None}}
+    weight = np.arange(ROWS, dtype="float32")
+    distiller = distiller_of(two_headed(1, "dict"), two_headed(2, "dict"), compiled=compiled)
+    weights = {"kind": weight}, {"kind": weight, "size": np.ones(ROWS)}
+    some, every = (distiller.compute_loss(x, {"kind": y}, distiller(x), sample_weight=given) for given in weights)
+    assert array(some) == array(every)
+    assert np.isfinite(one_step(distiller, x, {"kind": y}, sample_weight={"kind": weight})["loss"])
+
+
+def test_exports_its_student(tmp_path, monkeypatch):
+    x, y = data()
+    distiller = distiller_of()
+    distiller.fit(x, y, verbose=0)
+    if BACKEND != "tensorflow":  # Keras has no SavedModel of PyTorch, and warns of what it calls to make one of JAX
+        exported = []
+        monkeypatch.setattr(keras.Sequential, "export", lambda *args, **kwargs: exported.append((args, kwargs)))
+        distiller.export("student.onnx", format="onnx")
+        assert exported == [((distiller.student, "student.onnx"), {"format": "onnx"})]
+        return
+    distiller.export(tmp_path / "student", verbose=False)
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(tmp_path / "student"))
+    assert close(array(loaded.serve(x)), distiller.predict(x, verbose=0))

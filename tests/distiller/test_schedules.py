@@ -7,7 +7,7 @@ import pytest
 from keras_xent import reference
 from keras_xent.distill.distiller import Distiller
 
-from ..backends import array
+from ..backends import BACKEND, array
 from .models import (
     CLASSES,
     FEATURES,
@@ -52,6 +52,42 @@ def test_a_scheduled_step_is_that_of_the_numbers_it_stands_for():
     assert close(logs["loss"], one_step(plain, x, y)["loss"])
     assert close(scheduled.student.get_weights()[0], plain.student.get_weights()[0])
     assert logs.keys() == {"loss", "label_loss", "distillation_loss", "temperature", "label_weight"}
+
+
+@pytest.mark.parametrize("name", ["temperature", "label_weight"])
+def test_a_schedule_that_leaves_its_range_is_noticed(name):
+    """Where its number can be read it is an error, elsewhere the loss is NaN; never is it used."""
+    x, y = data()
+    distiller = distiller_of(**{name: Staircase(0.5, -0.5)})
+    one_step(distiller, x, y)
+    if BACKEND == "torch":
+        with pytest.raises(ValueError, match=f"{name}=.* That is what the schedule says at step [12]"):
+            distiller.fit(x, y, batch_size=ROWS, epochs=2, verbose=0)
+    else:
+        history = distiller.fit(x, y, batch_size=ROWS, epochs=2, verbose=0).history
+        assert np.isnan(history["loss"][1]) and np.isnan(history[name][1])
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("temperature", (2.0, 8.0)), ("label_weight", (0.9, 0.1)), ("distillation_loss", (soft_loss(1.0), soft_loss(6.0)))],
+)
+def test_what_is_set_between_two_fits_counts(name, values):
+    x, y = data()
+    distiller, fresh = (distiller_of(**{name: value}) for value in values)
+    distiller.optimizer.learning_rate = 0.0
+    before = one_step(distiller, x, y)
+    setattr(distiller, name, values[1])
+    after = one_step(distiller, x, y)
+    assert after["loss"] == one_step(fresh, x, y)["loss"] != before["loss"]
+
+
+def test_a_number_may_become_a_schedule():
+    x, y = data()
+    distiller = distiller_of(temperature=2.0)
+    assert "temperature" not in one_step(distiller, x, y)
+    distiller.temperature = Staircase(2.0, 1.0)
+    assert one_step(distiller, x, y)["temperature"] == 3.0  # its second step
 
 
 def test_steps_are_counted_over_calls_of_fit_and_not_by_evaluate():

@@ -100,6 +100,13 @@ def test_teachers_of_other_shapes(tmp_path, logits, teacher, message):
         write_targets(teacher, logits, tmp_path / "store", **OPTIONS)
 
 
+def test_a_keras_teacher_is_told_as_plainly(tmp_path, logits):
+    teacher = keras.Sequential([keras.Input((CLASSES,)), keras.layers.Dense(4)])
+    with pytest.raises(ValueError) as error:
+        write_targets(teacher, logits, tmp_path / "store", **OPTIONS)
+    assert str(error.value) == "k=5, but the teacher has num_classes=4. Expected k <= 4."
+
+
 def test_a_torch_teacher_that_still_drops_out(tmp_path, logits):
     torch = pytest.importorskip("torch")
     teacher = torch.nn.Dropout()
@@ -113,6 +120,7 @@ def test_data_without_an_order_or_an_end(tmp_path, logits):
     shuffling = torch.utils.data.DataLoader(torch.from_numpy(logits), batch_size=8, shuffle=True)
     cases = {
         r"a DataLoader that shuffles": shuffling,
+        r"a DataLoader that shuffles, so": torch.utils.data.DataLoader(logits, batch_sampler=shuffling.batch_sampler),
         r"an endless tf.data.Dataset": tf.data.Dataset.from_tensors(logits).repeat(),
         r"Batch it first": tf.data.Dataset.from_tensors(0.0),
         r"`data` must be a PyDataset.*lengths \[0\]": logits[:0],

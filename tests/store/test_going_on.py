@@ -1,17 +1,19 @@
 """A store that was interrupted goes on, alone in its directory, also after a full disk."""
 
+import contextlib
 import errno
 import os
 import resource
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
 from keras_xent.distill.store import StoredTargets, examples_kept, files, write_targets
 
-from .stores import OPTIONS, SOURCES, Recorder, same, same_arrays
+from .stores import OPTIONS, SOURCES, Batches, Recorder, same, same_arrays
 
 
 @pytest.mark.parametrize("source", ["arrays", "PyDataset", "tf.data of unknown length", "DataLoader"])
@@ -104,6 +106,68 @@ def test_goes_on_only_with_the_same_data(tmp_path, logits, source):
         write_targets(Recorder(breaks_at=5), SOURCES[source](logits, 8), tmp_path / "s", shard_size=16, **size, **OPTIONS)
     with pytest.raises(ValueError, match=r"`data` is not what the teacher saw: the inputs of shard-0000\d.arrow"):
         write_targets(same, SOURCES[source](logits[::-1].copy(), 8), tmp_path / "s", shard_size=16, **size, **OPTIONS)
+
+
+@pytest.mark.parametrize("breaks_at", [5, None])
+@pytest.mark.parametrize("changed", [0, 20, 49])
+def test_one_array_that_differs_is_found_wherever_it_is(tmp_path, logits, changed, breaks_at):
+    options = {"batch_size": 8, "shard_size": 16, **OPTIONS}
+    with contextlib.suppress(KeyboardInterrupt):
+        write_targets(Recorder(breaks_at=breaks_at), logits, tmp_path / "store", **options)
+    other = logits.copy()
+    other[changed, 7] += 1
+    if breaks_at and changed == 49:  # not labelled yet
+        write_targets(same, other, tmp_path / "store", **options)
+        return
+    with pytest.raises(ValueError, match=rf"`data` is not what .* the inputs of shard-0000{changed // 16}.arrow"):
+        write_targets(same, other, tmp_path / "store", **options)
+
+
+@pytest.mark.parametrize("source", ["PyDataset", "tf.data", "DataLoader"])
+def test_other_data_for_a_complete_store(tmp_path, logits, source):
+    write_targets(same, SOURCES[source](logits, 8), tmp_path / "store", shard_size=16, **OPTIONS)
+    assert len(write_targets(same, SOURCES[source](logits, 8), tmp_path / "store", shard_size=16, **OPTIONS)) == 2
+    with pytest.raises(ValueError, match=r"`data` is not what the teacher saw: the inputs of shard-00000.arrow"):
+        write_targets(same, SOURCES[source](logits[::-1].copy(), 8), tmp_path / "store", shard_size=16, **OPTIONS)
+
+
+class Breaking(Batches):
+    breaks_at: int | None = None
+
+    def __getitem__(self, index):
+        if index == self.breaks_at:
+            raise KeyboardInterrupt
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("breaks_at", [2, None])
+def test_another_teacher_is_refused(tmp_path, rng, breaks_at):
+    """One that was trained on, for example: a store holds what one teacher said."""
+    data = Breaking(rng.normal(size=(24, 6)).astype("float32"), 8)
+    teacher = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
+    options = {**OPTIONS, "k": 2, "shard_size": 8}
+    data.breaks_at = breaks_at
+    with contextlib.suppress(KeyboardInterrupt):
+        write_targets(teacher, data, tmp_path / "store", **options)
+    assert examples_kept(tmp_path / "store") == (24 if breaks_at is None else 16)
+    data.breaks_at = None
+    kernel = teacher.get_weights()[0]
+    teacher.layers[0].kernel.assign(kernel + 0.01)
+    with pytest.raises(ValueError, match=r"`teacher` is not the one that labelled .*shard-00000.arrow: the checksum"):
+        write_targets(teacher, data, tmp_path / "store", **options)
+    teacher.layers[0].kernel.assign(kernel)
+    assert write_targets(teacher, data, tmp_path / "store", **options).num_examples == 24
+
+
+def test_another_torch_module_is_refused(tmp_path, logits):
+    torch = pytest.importorskip("torch")
+    teacher, data = torch.nn.Linear(300, 8).eval(), SOURCES["DataLoader"](logits, 8)
+    options = {**OPTIONS, "k": 2}
+    write_targets(teacher, data, tmp_path / "store", **options)
+    with torch.no_grad():
+        teacher.bias += 1
+    with pytest.raises(ValueError, match=r"`teacher` is not the one that labelled"):
+        write_targets(teacher, data, tmp_path / "store", **options)
 
 
 def test_a_second_writer_is_refused(tmp_path, logits):

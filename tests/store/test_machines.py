@@ -23,8 +23,10 @@ def test_labels_made_elsewhere_give_the_same_store(tmp_path, logits, directory, 
         "ids": np.int32,
         "log_probs": np.float32,
         "log_rest": np.float32,
+        "temperature": np.float64,
     }
     options = {**OPTIONS, "shard_size": 16, "num_classes": CLASSES, "num_examples": 50}
+    batches.insert(3, {name: values[:0] for name, values in labelled.items()})  # a cluster has empty blocks, too
     rng.shuffle(batches)
     write_labelled(iter(batches), tmp_path / "other", **options)
     for shard in sorted(directory.glob("*.arrow")):
@@ -50,6 +52,11 @@ def test_labels_made_elsewhere_give_the_same_store(tmp_path, logits, directory, 
         (lambda batches: [{**batches[0], "index": np.arange(10, 14)}], r"from 0 to 11. Received: index from 10 to 13"),
         (lambda batches: [{**batches[0], "ids": batches[0]["ids"] + 1}], r"`ids` holds class 300, but num_classes=300"),
         (lambda batches: [{**batches[0], "ids": batches[0]["ids"][:, 1:]}], r"k=5, but the labelled batches hold 4"),
+        (
+            lambda batches: [{**batches[0], "temperature": np.full(4, 3.0)}],
+            r"temperature=2.0, but .* labelled at temperature=3.0",
+        ),
+        (lambda batches: [{"ids": batches[0]["ids"]}], r"must hold 'index', 'ids'.* Missing: \['index', 'log_probs'"),
     ],
 )
 def test_labels_that_do_not_fit(tmp_path, logits, spoil, message):
@@ -65,7 +72,11 @@ def test_a_labeller_of_several_inputs(logits):
     assert (label({"index": np.arange(50), "one": logits / 4, "two": logits / 4 * 3})["ids"] == exact(logits)[0]).all()
 
 
-def test_a_labeller_wants_one_teacher():
+def test_a_labeller_wants_one_teacher_and_named_inputs():
+    with pytest.raises(ValueError, match=r"must hold 'index', 'x'. Missing: \['x'\]. Received: \['index'\]"):
+        Labeller(same, k=K, temperature=TEMPERATURE, targets="logits")({"index": np.arange(2)})
+    with pytest.raises(ValueError, match=r"must be a keras.Model or a function .* Received: 'bert' of type str"):
+        Labeller("bert", k=K, temperature=TEMPERATURE, targets="logits")
     for arguments in ({}, {"teacher": same, "build_teacher": lambda: same}):
         with pytest.raises(ValueError, match=r"Pass one of `teacher` and `build_teacher`"):
             Labeller(**arguments, k=1, temperature=1.0, targets="logits")

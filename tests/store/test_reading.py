@@ -45,6 +45,10 @@ def test_zips_with_a_py_dataset(logits, directory):
     with_labels = StoredTargets(directory, data, labels=True, batch_size=8)
     packed = keras_xent.pack_targets(expected[:8], labels[:8], top_k=True)
     np.testing.assert_array_equal(with_labels[0][1], packed)
+    assert with_labels.loss(label_weight=0.5).labels == "sparse"
+    one_hot = StoredTargets(directory, Batches(np.arange(50), 8, np.eye(CLASSES)[labels % CLASSES]), labels=True, batch_size=8)
+    assert one_hot.loss(label_weight=0.5).labels == "dense"
+    assert np.isfinite(float(one_hot.loss(label_weight=0.5)(one_hot[0][1], np.zeros((8, CLASSES)))))
 
 
 def test_packs_labels_for_a_loss_of_both(logits, directory):

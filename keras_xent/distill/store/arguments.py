@@ -10,17 +10,9 @@ TARGETS = ("logits", "probs", "log_probs")
 DTYPES = ("float16", "float32")
 
 
-def valid(check, *arguments, **bounds):
-    """The checked value. A wrong type is a `ValueError` too: a store meets what was read from files and command lines."""
-    try:
-        return check(*arguments, **bounds)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-
-
 def whole(name, value, low, what="a whole number"):
     """An int from `low`."""
-    number = valid(_checks.number, name, value, low)
+    number = _checks.number(name, value, low)
     if number % 1:
         raise ValueError(f"`{name}` must be {what} of at least {low}. Received: {name}={value!r}.")
     return int(number)
@@ -30,10 +22,17 @@ def settings(k, temperature, targets, dtype):
     """What a store's numbers depend on, each checked."""
     return {
         "k": whole("k", k, 1),
-        "temperature": valid(_checks.number, "temperature", temperature, 0.0, open_low=True),
-        "targets": valid(_checks.choice, "targets", targets, TARGETS),
-        "dtype": valid(_checks.choice, "dtype", dtype, DTYPES),
+        "temperature": _checks.number("temperature", temperature, 0.0, open_low=True),
+        "targets": _checks.choice("targets", targets, TARGETS),
+        "dtype": _checks.choice("dtype", dtype, DTYPES),
     }
+
+
+def keys_of(what, batch, wanted):
+    """What a batch has to hold."""
+    missing = [key for key in wanted if key not in batch]
+    if missing:
+        raise ValueError(f"{what} must hold {', '.join(map(repr, wanted))}. Missing: {missing}. Received: {sorted(batch)}.")
 
 
 def number_of_classes(num_classes, width, k):

@@ -92,11 +92,25 @@ class _Labels(keras.Model):
 
     def __init__(self, teacher, finish):
         super().__init__(name="labels")
-        self.teacher, self.finish = teacher, finish
+        self.teacher, self.finish, self.error = teacher, finish, None
         self.autocast = False  # the teacher knows what dtype it takes
 
     def call(self, x):
-        return self.finish(self.teacher(x, training=False))
+        outputs = self.teacher(x, training=False)
+        try:
+            return self.finish(outputs)
+        except ValueError as error:
+            self.error = error
+            raise
+
+    def label(self, x):
+        """What was said of a batch; an error of ours without what Keras wraps around errors."""
+        try:
+            return self.predict_on_batch(x)
+        except Exception:
+            if self.error is None:
+                raise
+            raise self.error from None
 
 
 class Labeller:
@@ -114,8 +128,8 @@ class Labeller:
 
     Returns:
         When called with a dictionary of arrays: a dictionary of NumPy arrays with `index_key`; `ids` (int32) and `log_probs`
-        (float32), of shape (batch, ..., k), the most probable first; and `log_rest` (float32), the logarithm of what
-        is left to the other classes.
+        (float32), of shape (batch, ..., k), the most probable first; `log_rest` (float32), the logarithm of what is left
+        to the other classes; and, for each example, the `temperature`.
 
     Raises:
         ValueError: A wrong argument, k > num_classes, NaN, numbers that are no probabilities, naming the example.
@@ -150,25 +164,31 @@ class Labeller:
         self.num_classes = None if num_classes is None else arguments.whole("num_classes", num_classes, 2)
         self.input_key, self.index_key = input_key, index_key
         teacher = build_teacher() if teacher is None else teacher
+        if not callable(teacher):
+            raise ValueError(
+                "The teacher must be a keras.Model or a function from a batch of inputs to its outputs. Received: "
+                f"{teacher!r} of type {type(teacher).__name__}."
+            )
         refuse_training_mode(teacher)
         self._teacher = _Labels(teacher, self._finish) if isinstance(teacher, keras.Model) else teacher
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
         """What the teacher said of a batch."""
-        index = np.asarray(batch[self.index_key])
         keys = self.input_key
+        arguments.keys_of("A batch to label", batch, [self.index_key, *([keys] if isinstance(keys, str) else keys)])
+        index = np.asarray(batch[self.index_key])
         inputs = batch[keys] if isinstance(keys, str) else {key: batch[key] for key in keys}
         labelled = refuse_problems(self._run(inputs), self._settings["targets"], index)
         if len(labelled["ids"]) != len(index):
             raise ValueError(
                 f"The teacher must give one row per example: expected {len(index)}, received {len(labelled['ids'])}."
             )
-        return {self.index_key: index, **labelled}
+        return {self.index_key: index, **labelled, "temperature": np.full(len(index), self._settings["temperature"])}
 
     def _run(self, inputs):
         if isinstance(self._teacher, _Labels):
             inputs = keras.tree.map_structure(to_numpy, inputs)  # not each backend takes tensors of the others
-            return {name: to_numpy(part) for name, part in self._teacher.predict_on_batch(inputs).items()}
+            return {name: to_numpy(part) for name, part in self._teacher.label(inputs).items()}
         with without_gradients():
             outputs = self._teacher(inputs)
             if not ops.is_tensor(outputs) and hasattr(outputs, "shape"):

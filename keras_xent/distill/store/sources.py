@@ -2,15 +2,12 @@
 
 import dataclasses
 import operator
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 from . import arguments
-from .labelling import to_numpy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +19,11 @@ class Source:
     num_batches: int | None
     num_examples: int | None = None
     batch_size: int | None = None  # for arrays
+
+    @property
+    def is_arrays(self):
+        """Whether reading all of it again costs next to nothing."""
+        return self.batch_size is not None
 
 
 def source_of(data, batch_size):
@@ -60,7 +62,7 @@ def of_arrays(data, batch_size):
             rows = slice(start, start + batch_size)
             yield keras.tree.map_structure(operator.itemgetter(rows), inputs)
 
-    return Source(batches_from, True, -(-length // batch_size), length, batch_size)
+    return Source(batches_from, False, -(-length // batch_size), length, batch_size)
 
 
 def of_py_dataset(data):
@@ -80,7 +82,8 @@ def of_tf_dataset(data):
 
 def of_data_loader(data):
     """A torch `DataLoader`."""
-    if "Random" in type(getattr(data, "sampler", None)).__name__:
+    samplers = data, getattr(data, "batch_sampler", None)  # either may have one
+    if any("Random" in type(getattr(one, "sampler", None)).__name__ for one in samplers):
         raise ValueError(
             "`data` is a DataLoader that shuffles, so that what the teacher says could not be found again. Pass one with "
             "shuffle=False, and shuffle when reading: `StoredTargets(path, shuffle=True)`."
@@ -103,13 +106,3 @@ def batch_length(inputs):
     if shape is None or not len(shape):
         raise ValueError(f"`data` must give batches of arrays. Received: {type(inputs).__name__}. Batch it first.")
     return int(shape[0])
-
-
-def add_fingerprint(crc, inputs):
-    """The fingerprint of all inputs so far."""
-    for leaf in keras.tree.flatten(inputs):
-        array = to_numpy(leaf)
-        content = repr(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array)
-        crc = zlib.crc32(f"{array.dtype.kind}{array.shape}".encode(), crc)
-        crc = zlib.crc32(content if isinstance(content, bytes) else content.reshape(-1).view("uint8").data, crc)
-    return crc

@@ -29,7 +29,7 @@ class StoredTargets(keras.utils.PyDataset):
             `PyDataset` whose batches have `batch_size` examples, of which the inputs are taken, and the weights if it has
             any.
         labels: Hard labels, one array; they are packed with the targets (`keras_xent.pack_targets`). True takes them from
-            the `PyDataset`.
+            the `PyDataset`, class ids or dense labels.
         sample_weight: Weights, one array, of shape (examples,) or with the positions.
         batch_size: How many examples a batch has.
         shuffle: Whether each epoch has another order, which follows from `seed` and the number of the epoch. With a
@@ -87,9 +87,9 @@ class StoredTargets(keras.utils.PyDataset):
         arguments.arrow()
         self.path = arguments.directory(path)
         self.batch_size = arguments.whole("batch_size", batch_size, 1)
-        self.shuffle = arguments.valid(_checks.flag, "shuffle", shuffle)
+        self.shuffle = _checks.flag("shuffle", shuffle)
         self.seed = arguments.whole("seed", seed, 0)
-        self.verify = arguments.valid(_checks.choice, "verify", verify, VERIFY)
+        self.verify = _checks.choice("verify", verify, VERIFY)
         self.epoch = 0
         self.manifest = complete_manifest(self.path)
         self._settings, self._records = self.manifest["settings"], self.manifest["shards"]

@@ -1,5 +1,6 @@
 """A teacher runs once over the data, and what it says is kept."""
 
+import itertools
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from . import arguments, manifest
+from .fingerprints import add_inputs, weights_checksum
 from .labelling import Labeller
 from .progress import progress_bar
-from .sources import add_fingerprint, batch_length, source_of
+from .sources import batch_length, source_of
 from .stored import StoredTargets
 from .writer import store_writer
 
@@ -33,7 +35,10 @@ def write_targets(
     log p = log softmax(z / T), over all classes; the k largest are kept, and the logarithm of what is left to the others.
 
     Killed at any moment, or out of disk space, the same call goes on after the last whole shard: the teacher does not run again
-    on what is kept.
+    on what is kept. It must be the same teacher, with the same data, which is compared: the weights of a model (of a function
+    nothing can be) and the inputs by their checksums, all of arrays, of other data those before the point where it goes on. (A
+    `PyDataset` is asked for those of the last shard alone, and for a store that is complete data other than arrays for those
+    of the first.)
 
     Args:
         teacher: A `keras.Model`, or a function from a batch of inputs to a (batch, ..., num_classes) array or tensor. A function
@@ -50,15 +55,16 @@ def write_targets(
         shard_size: At how many examples a shard is full; it holds whole batches. None makes about 64 MiB. It is also what may
             have to be labelled again after a kill.
         dtype: Of the log-probabilities, which are stored relative to the largest. `"float16"` keeps the mean loss within 1e-3
-            relative, `"float32"` that of each example, however close the student is.
+            relative for a student whose logits are 0.1 or more away from its teacher's; `"float32"` that of each example, however
+            close the student is.
         verbose: Whether to show a progress bar.
 
     Returns:
         The `StoredTargets(path)`.
 
     Raises:
-        ValueError: A wrong argument; another call than the one that began the store, or other data; NaN, logits passed as
-            probabilities and the like, naming the example; a damaged or foreign shard; a second writer.
+        ValueError: A wrong argument; another call than the one that began the store, another teacher or other data; NaN, logits
+            passed as probabilities and the like, naming the example; a damaged or foreign shard; a second writer.
         OSError: What the system says, a full disk for example. What was kept before is intact.
         ImportError: `pyarrow` is not installed (the extra `store`).
 
@@ -90,9 +96,31 @@ def write_targets(
         "num_examples": source.num_examples,
     }
     with store_writer(directory, settings) as writer:
-        if not writer.complete:
+        _refuse_another_teacher(writer, weights_checksum(teacher))
+        if writer.complete:
+            _compare_complete(source, writer)
+        else:
             _label(labeller, source, writer, verbose)
     return StoredTargets(directory)
+
+
+def _refuse_another_teacher(writer, checksum):
+    """A store holds what one teacher said; that of a plain function is not known."""
+    for record in writer.records:
+        kept = record.get("teacher_crc32")
+        if None not in (kept, checksum) and kept != checksum:
+            raise ValueError(
+                f"`teacher` is not the one that labelled {writer.directory / record['file']}: the checksum of its weights was "
+                f"{kept}, now {checksum}. Pass the same teacher, or write to another directory."
+            )
+    writer.teacher_crc = checksum
+
+
+def _compare_complete(source, writer):
+    """The inputs with those that the teacher saw: all of arrays, else those of the first shard."""
+    seen, enough = _Seen(writer), writer.batches if source.is_arrays else writer.records[0]["batches"]
+    for number, inputs in enumerate(itertools.islice(source.batches_from(0), enough), 1):
+        seen.compare(number, inputs)
 
 
 def _label(labeller, source, writer, verbose):
@@ -110,7 +138,7 @@ def _label(labeller, source, writer, verbose):
                 continue
             length = batch_length(inputs)
             labelled = labeller({"index": np.arange(example, example + length), "x": inputs})
-            crc, shards = add_fingerprint(crc, inputs), len(writer.records)
+            crc, shards = add_inputs(crc, inputs), len(writer.records)
             writer.append(labelled, labeller.num_classes, crc)
             crc = crc if len(writer.records) == shards else 0
             example += length
@@ -134,7 +162,7 @@ class _Seen:
         self.ends = {end: record for end, record in self.ends.items() if end > number}
 
     def compare(self, number, inputs):
-        self.crc = add_fingerprint(self.crc, inputs)
+        self.crc = add_inputs(self.crc, inputs)
         if number in self.ends:
             record, crc = self.ends[number], self.crc
             self.crc = 0
@@ -208,6 +236,7 @@ def write_labelled(
     with store_writer(directory, settings) as writer:
         if not writer.complete:
             with progress_bar(settings["num_examples"], writer.examples, verbose) as show:
+                batches = _labelled_at(settings["temperature"], batches)
                 for end, labelled in _in_order(batches, index_key, writer.examples, settings["num_examples"]):
                     _refuse_wrong_classes(labelled, settings)
                     _append_in_shards(writer, labelled, settings["num_classes"])
@@ -216,11 +245,23 @@ def write_labelled(
     return StoredTargets(directory)
 
 
+def _labelled_at(temperature, batches):
+    """The batches, each labelled at that temperature, as far as it says."""
+    for batch in batches:
+        for other in np.unique(batch.get("temperature", temperature)):
+            if other != temperature:
+                raise ValueError(f"temperature={temperature}, but batches were labelled at temperature={other}.")
+        yield batch
+
+
 def _in_order(batches, index_key, first, num_examples):
     """The batches from example `first` on, each as soon as those before it were there, and where each ends."""
     early, expected = {}, first
     for batch in batches:
+        arguments.keys_of("A labelled batch", batch, [index_key, *LABELLED])
         index = np.asarray(batch[index_key])
+        if not len(index):
+            continue
         start, length = int(index[0]), len(index)
         if (index != np.arange(start, start + length)).any() or start < 0 or start + length > num_examples:
             raise ValueError(
@@ -232,13 +273,16 @@ def _in_order(batches, index_key, first, num_examples):
         if max(start, first) < expected or start in early:
             raise ValueError(f"Example {start} comes twice; expected each of the {num_examples} examples once.")
         passed = max(0, first - start)
-        early[start + passed] = {name: np.asarray(batch[name])[passed:] for name in ("ids", "log_probs", "log_rest")}
+        early[start + passed] = {name: np.asarray(batch[name])[passed:] for name in LABELLED}
         while expected in early:
             labelled = early.pop(expected)
             expected += len(labelled["ids"])
             yield expected, labelled
     if expected != num_examples:
         raise ValueError(f"Example {expected} is missing; expected each of the {num_examples} examples once.")
+
+
+LABELLED = ("ids", "log_probs", "log_rest")
 
 
 def _append_in_shards(writer, labelled, num_classes):

@@ -35,7 +35,7 @@ class StoreWriter:
 
     def __init__(self, directory, settings):
         self.directory, self.settings = directory, settings
-        self.records, self.complete, self._parts = [], False, []
+        self.records, self.complete, self._parts, self.teacher_crc = [], False, [], None
         if (directory / manifest.MANIFEST).exists():
             self._continue(manifest.read_manifest(directory))
         self.batches = sum(record["batches"] for record in self.records)
@@ -118,6 +118,7 @@ class StoreWriter:
             "bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
             "inputs_crc32": inputs_crc,
+            "teacher_crc32": self.teacher_crc,
             "settings": settings,
         }
         files.write_json(manifest.record_path(self.directory, name), record)

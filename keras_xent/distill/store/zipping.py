@@ -13,7 +13,7 @@ class Companions:
 
     def __init__(self, inputs, labels, sample_weight, num_examples, batch_size):
         self.inputs: Any = inputs
-        self.batch_size = batch_size
+        self.batch_size, self.num_examples = batch_size, num_examples
         self.of_batches = isinstance(inputs, keras.utils.PyDataset)
         self.has_labels = labels is not None
         if labels is True and not self.of_batches:
@@ -31,11 +31,11 @@ class Companions:
         self.sample_weight = as_array("sample_weight", sample_weight, num_examples)
 
     def kind_of_labels(self, position_axes):
-        """What a loss has to be told of the labels; those of a `PyDataset` are taken for class ids."""
+        """What a loss has to be told of the labels; of those of a `PyDataset` the first batch tells."""
         if not self.has_labels:
             return None
-        shape = (1,) if self.labels is True else self.labels.shape[position_axes + 1 :]
-        return "sparse" if shape in ((), (1,)) else "dense"
+        labels: Any = self._of(np.arange(min(self.batch_size, self.num_examples)))[1] if self.labels is True else self.labels
+        return "sparse" if np.shape(labels)[position_axes + 1 :] in ((), (1,)) else "dense"
 
     def zip_with(self, targets, weights, examples):
         """A batch for `fit`."""

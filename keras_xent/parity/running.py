@@ -1,0 +1,94 @@
+"""Runs a loss on the active backend: tensors in, arrays out, its values with their gradient, eager and compiled."""
+
+import keras
+import numpy as np
+from keras import ops
+
+BACKEND = keras.backend.backend()
+# How a function can be run here. "compiled" is tf.function, jax.jit or torch.compile.
+MODES = {"tensorflow": ("eager", "compiled", "xla"), "jax": ("eager", "compiled"), "torch": ("eager", "compiled")}[BACKEND]
+
+
+def tensor(array, dtype=None):
+    """A tensor of the active backend."""
+    return ops.convert_to_tensor(np.asarray(array), dtype=dtype)
+
+
+def array(x):
+    """A NumPy array; half precision as float32."""
+    if isinstance(x, np.ndarray):
+        return x
+    if "float16" in str(x.dtype):
+        x = ops.cast(x, "float32")
+    return np.asarray(ops.convert_to_numpy(ops.stop_gradient(x)))
+
+
+def rounded(values, dtype):
+    """What `dtype` makes of the values, as float64."""
+    if dtype == "float64":
+        return np.asarray(values, dtype)
+    return array(tensor(np.asarray(values), dtype)).astype("float64")
+
+
+def compiled(function, mode):
+    """`function` of tensors, run in one of `MODES`."""
+    if mode == "eager":
+        return function
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=mode == "xla")
+    if BACKEND == "jax":
+        import jax
+
+        return jax.jit(function)
+    import torch
+
+    torch._dynamo.reset()
+    return torch.compile(function, backend="aot_eager")
+
+
+def with_gradient(function, mode="eager"):
+    """What gives the values of `function(x, *others)` and the gradient of their sum by `x`, as arrays."""
+    run = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[BACKEND](function, mode)
+    return lambda x, *others: tuple(array(part) for part in run(x, *others))
+
+
+def value_and_gradient(function, x, mode="eager"):
+    """The values of `function(x)` and the gradient of their sum, as arrays."""
+    return with_gradient(function, mode)(x)
+
+
+def _tensorflow(function, mode):
+    import tensorflow as tf
+
+    def run(x, *others):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            values = function(x, *others)
+        return values, tape.gradient(values, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    return compiled(run, mode)
+
+
+def _jax(function, mode):
+    import jax
+
+    def total(x, *others):
+        values = function(x, *others)
+        return values.sum(), values
+
+    run = compiled(jax.grad(total, has_aux=True), mode)
+    return lambda x, *others: run(x, *others)[::-1]
+
+
+def _torch(function, mode):
+    forward = compiled(function, mode)
+
+    def run(x, *others):
+        leaf = x.detach().clone().requires_grad_(True)
+        values = forward(leaf, *others)
+        values.sum().backward()
+        return values, leaf.grad
+
+    return run
