@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .tensors import WrongTypeError, kind_of
+from .tensors import kind_of
+
+
+class WrongTypeError(TypeError, ValueError):
+    """An argument of the wrong type: a `TypeError` by Python's habits, and a `ValueError` like all wrong arguments."""
 
 
 def flag(name, value):

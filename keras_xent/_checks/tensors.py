@@ -6,11 +6,6 @@ from keras import ops
 
 from .. import _backend
 
-
-class WrongTypeError(TypeError, ValueError):
-    """An argument of the wrong type: a `TypeError` by Python's habits, and a `ValueError` like all wrong arguments."""
-
-
 NO_ID = -(2**31)  # stands for integers beyond 32 bits; `ignore_class` cannot be it
 HALF_PRECISION = ("float16", "bfloat16")
 
@@ -51,7 +46,7 @@ def label_tensor(labels):
 def native(name, values):
     """Arrays as this backend and NumPy know them: other frameworks' tensors, byte orders and precisions are converted."""
     if isinstance(values, np.ma.MaskedArray):
-        raise WrongTypeError(
+        raise TypeError(
             f"`{name}` is a masked array, whose mask would be lost. Pass `{name}.filled(...)`, and the mask as a `sample_weight` "
             "of 0."
         )
@@ -74,11 +69,11 @@ def _tensor(name, values, array_dtype=None):
     """A tensor; an array or list becomes one of `array_dtype` at once, as some backends take float64 for float32."""
     values = native(name, values)
     if values is None:
-        raise WrongTypeError(f"`{name}` is None; expected an array of numbers.")
+        raise TypeError(f"`{name}` is None; expected an array of numbers.")
     if isinstance(values, (dict, set)):
-        raise WrongTypeError(f"`{name}` must be one array of numbers. Received: a {type(values).__name__}.")
+        raise TypeError(f"`{name}` must be one array of numbers. Received: a {type(values).__name__}.")
     if type(values).__name__ in ("RaggedTensor", "SparseTensor"):  # TensorFlow's, which `ops.is_tensor` takes for tensors
-        raise WrongTypeError(
+        raise TypeError(
             f"`{name}` is a {type(values).__name__}; expected a dense tensor, neither ragged nor sparse. Make the rows equally "
             "long, for example with `values.to_tensor()`, and give the padding a `sample_weight` of 0, a mask or `ignore_class`."
         )
@@ -103,7 +98,7 @@ def number_array(name, values):
 def _no_numbers(name, values):
     dtype = getattr(values, "dtype", "something else")
     held = getattr(dtype, "name", dtype)
-    return WrongTypeError(
+    return TypeError(
         f"`{name}` must hold real numbers. Received: a {type(values).__name__} of {held}. Turn class names into "
         "integer ids first, for example with `keras.layers.StringLookup`, and make ragged rows equally long."
     )
