@@ -1,24 +1,15 @@
 """A model that trains a student on labels and on what a teacher says, both in one step."""
 
 import contextlib
-from typing import Any, ClassVar, NamedTuple
+from typing import Any
 
 import keras
 from keras import ops
 
-from .. import _backend, _checks
+from .. import _backend
 from .._base import register
 from .outputs import check_losses, check_outputs, compare, match_outputs, weights_of
-
-Schedule = keras.optimizers.schedules.LearningRateSchedule
-
-
-class Bounds(NamedTuple):
-    """Of a number that may be a schedule."""
-
-    low: float
-    high: float = float("inf")
-    open_low: bool = False
+from .schedules import BOUNDS, Schedule, number_or_schedule, said_now
 
 
 @register
@@ -86,8 +77,6 @@ class Distiller(keras.Model):
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 2.
     """
 
-    _bounds: ClassVar = {"temperature": Bounds(0.0, open_low=True), "label_weight": Bounds(0.0, 1.0)}
-
     def __init__(
         self,
         *,
@@ -123,9 +112,7 @@ class Distiller(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
-        self._means = [
-            keras.metrics.Mean(name=name) for name in ("label_loss", "distillation_loss", "temperature", "label_weight")
-        ]
+        self._means = [keras.metrics.Mean(name=name) for name in ("label_loss", "distillation_loss", *BOUNDS)]
         self._evaluating = False
         self._labelled = True
         self._hides_losses = False
@@ -138,9 +125,9 @@ class Distiller(keras.Model):
             check_outputs(value, self.teacher, self.student)
             object.__setattr__(self, name, value)  # which keeps Keras from wrapping dicts and lists
         elif name == "label_weight":
-            super().__setattr__(name, number_or_schedule(name, value, self._bounds[name]))
+            super().__setattr__(name, number_or_schedule(name, value))
         elif name == "temperature":
-            super().__setattr__(name, value if value is None else number_or_schedule(name, value, self._bounds[name]))
+            super().__setattr__(name, value if value is None else number_or_schedule(name, value))
         else:
             super().__setattr__(name, value)
             return
@@ -159,7 +146,7 @@ class Distiller(keras.Model):
             if not self._labelled:  # `fit` builds the label loss and the metrics first, for which there is nothing to build from
                 return ops.zeros(())
             return super().compute_loss(x, y, y_pred, sample_weight, training=False)
-        now = {name: self._now(name) for name in ("temperature", "label_weight")}
+        now = {name: said_now(name, getattr(self, name), self.step) for name in BOUNDS}
         parts = {
             "label_loss": self._label_loss(x, y, y_pred, sample_weight),
             "distillation_loss": self._distillation_loss(x, y_pred, sample_weight, now["temperature"]),
@@ -182,19 +169,6 @@ class Distiller(keras.Model):
     def _note_labels(self, y):
         """Whether there are labels, or have to be: to evaluate, or where they weigh something."""
         self._labelled = self._evaluating or y is not None or self.label_weight != 0.0
-
-    def _now(self, name):
-        """A number, or what a schedule says at this step; NaN if that is out of range and cannot be said now."""
-        value, bounds = getattr(self, name), self._bounds[name]
-        if not isinstance(value, Schedule):
-            return value
-        value = ops.cast(value(ops.convert_to_tensor(self.step)), keras.config.floatx())
-        known = _backend.read(value)
-        if known is not None:
-            check_scheduled(name, known, bounds, self.step.value)
-        low, high = bounds.low, bounds.high
-        inside = ops.logical_and(value > low if bounds.open_low else value >= low, value <= high)
-        return ops.where(inside, value, float("nan"))
 
     def make_train_function(self, force: bool = False) -> Any:
         """As `keras.Model.make_train_function`, once there is a label loss where one is weighed."""
@@ -250,7 +224,7 @@ class Distiller(keras.Model):
     @property
     def metrics(self) -> list[Any]:
         """The metrics; those of `fit` alone are left out while evaluating, and those in the teacher always."""
-        unused = {name for name in self._bounds if not isinstance(getattr(self, name), Schedule)}
+        unused = {name for name in BOUNDS if not isinstance(getattr(self, name), Schedule)}
         unused |= {"label_loss"} if getattr(self, "loss", None) is None else set()
         hidden = [*self.teacher.metrics, *(mean for mean in self._means if self._evaluating or mean.name in unused)]
         ids = {id(metric) for metric in hidden}
@@ -263,9 +237,9 @@ class Distiller(keras.Model):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """As `keras.Model.get_metrics_result`; without labels, the losses that need none."""
-        if self._labelled:
+        if self._labelled or self._evaluating:  # what was compiled is not asked again, and does not say which of the two ran
             return super().get_metrics_result()
-        known = {"loss", "distillation_loss", *self._bounds}
+        known = {"loss", "distillation_loss", *BOUNDS}
         return {metric.name: metric.result() for metric in self.metrics if metric.name in known}
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
@@ -354,25 +328,6 @@ def set_while(owner, flag):
         yield
     finally:
         setattr(owner, flag, False)
-
-
-def number_or_schedule(name, value, bounds):
-    """A number within bounds, or a schedule that starts there."""
-    if isinstance(value, Schedule):
-        check_scheduled(name, ops.convert_to_numpy(value(0)), bounds, 0)
-        return value
-    try:
-        return _checks.number(name, value, **bounds._asdict())
-    except ValueError as error:
-        raise ValueError(f"{error} A schedule is a keras.optimizers.schedules.LearningRateSchedule.") from None
-
-
-def check_scheduled(name, value, bounds, step):
-    """What a schedule says at a step."""
-    try:
-        _checks.number(name, float(value), **bounds._asdict())
-    except ValueError as error:
-        raise ValueError(f"{error} That is what the schedule says at step {int(step)}.") from None
 
 
 def others(variables, those):

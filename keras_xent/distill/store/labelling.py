@@ -105,9 +105,10 @@ class _Labels(keras.Model):
 
     def label(self, x):
         """What was said of a batch; an error of ours without what Keras wraps around errors."""
+        self.error = None
         try:
             return self.predict_on_batch(x)
-        except Exception:
+        except Exception:  # each backend wraps the error in a type of its own
             if self.error is None:
                 raise
             raise self.error from None
