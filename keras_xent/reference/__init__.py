@@ -23,7 +23,7 @@ from .focal import (
     sparse_categorical_focal_crossentropy_gradient,
 )
 from .generalized import categorical_generalized_cross_entropy, categorical_generalized_cross_entropy_gradient
-from .reduction import reduce_losses
+from .reduction import reduce_losses, reduce_losses_gradient
 from .teachers import top_k_targets
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "kl_divergence",
     "kl_divergence_gradient",
     "reduce_losses",
+    "reduce_losses_gradient",
     "sparse_categorical_crossentropy",
     "sparse_categorical_crossentropy_gradient",
     "sparse_categorical_focal_crossentropy",

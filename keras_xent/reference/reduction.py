@@ -24,6 +24,20 @@ def reduce_losses(losses, sample_weight=None, mask=None, reduction="sum_over_bat
     return _divide(weighted.sum(), np.broadcast_to(counts, losses.shape).sum())
 
 
+def reduce_losses_gradient(losses, sample_weight=None, mask=None, reduction="sum_over_batch_size"):
+    """d reduced loss / d losses, of the sum of what is left: the weights, divided by what the reduction divides by."""
+    losses = np.zeros(np.shape(losses))
+    weights = np.ones(()) if sample_weight is None else _leading(sample_weight, losses.ndim)
+    counts = np.ones((), bool) if mask is None else _leading(mask, losses.ndim).astype(bool)
+    weights = weights * counts
+    pull = np.broadcast_to(weights, losses.shape)
+    if reduction in (None, "none", "sum"):
+        return pull
+    if reduction == "mean_with_sample_weight" and (sample_weight is not None or mask is not None):
+        return pull * _divide(1.0, weights.sum())
+    return pull * _divide(1.0, np.broadcast_to(counts, losses.shape).sum())
+
+
 def _leading(array, ndim):
     """Aligns with the leading axes: trailing axes may be missing, or be extra ones of size 1."""
     array = np.asarray(array, "float64")

@@ -1,0 +1,102 @@
+"""A case: what one comparison asks of a loss, and what the definition answers."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import reference
+
+# What the targets of a loss are.
+KINDS = {
+    "CategoricalCrossentropy": "dense",
+    "SparseCategoricalCrossentropy": "ids",
+    "BinaryCrossentropy": "answers",
+    "CategoricalFocalCrossentropy": "dense",
+    "SparseCategoricalFocalCrossentropy": "ids",
+    "BinaryFocalCrossentropy": "answers",
+    "KLDivergence": "distribution",
+    "CategoricalGeneralizedCrossEntropy": "ids",
+    "DistillationLoss": "teacher",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """What one comparison asks of a loss."""
+
+    loss: str  # its class in `keras_xent`
+    group: str  # one of `GROUPS`
+    what: str  # in words
+    y_true: np.ndarray
+    y_pred: np.ndarray
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the loss, beside its reduction and dtype
+    dtype: str = "float32"
+    reduction: str = "none"
+    sample_weight: np.ndarray | None = None
+
+    def with_(self, **changes):
+        """A case that differs in some of its fields."""
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def axis(self):
+        """The axis or axes that its losses are over."""
+        return self.arguments.get("axis", -1)
+
+    @property
+    def temperature(self):
+        """Of a distillation loss."""
+        return self.arguments.get("temperature", 4.0)
+
+    def definition(self):
+        """The value and the gradient of its sum by `y_pred`, in float64."""
+        name = function_name(self.loss)
+        options = {**NEEDED.get(self.loss, {}), **self.arguments, "dtype": self.dtype}
+        with np.errstate(all="ignore"):  # what has no weight may be NaN
+            losses = getattr(reference, name)(self.y_true, self.y_pred, **options)
+            gradient = getattr(reference, f"{name}_gradient")(self.y_true, self.y_pred, **options)
+        return self.reduced(losses, gradient)
+
+    def reduced(self, losses, gradient):
+        """The value and its gradient, of losses that are neither weighed nor reduced and the gradient of their sum."""
+        pull = spread(self.pull(losses), gradient, self.axis)
+        with np.errstate(invalid="ignore"):
+            return reference.reduce_losses(losses, **self.reduction_of()), np.where(pull == 0, 0.0, pull * gradient)
+
+    def pull(self, losses):
+        """The gradient of the value by the losses."""
+        return reference.reduce_losses_gradient(losses, **self.reduction_of())
+
+    def reduction_of(self):
+        """How the definition reduces: labels that are ignored do not count."""
+        ignored = self.arguments.get("ignore_class")
+        mask = None if ignored is None else ~np.isin(self.y_true, ignored)
+        return {"sample_weight": self.sample_weight, "mask": mask, "reduction": self.reduction}
+
+
+NEEDED = {"CategoricalGeneralizedCrossEntropy": {"q": 0.5}}  # arguments that the class has a default for, the function none
+
+
+def function_name(loss):
+    """`KLDivergence` is `kl_divergence`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", loss).lower()
+
+
+def spread(pull, gradient, axis):
+    """Numbers per loss, for each prediction that the loss is of."""
+    axes = tuple(range(gradient.ndim)) if axis is None else axis
+    return np.broadcast_to(np.expand_dims(pull, axes) if axes != () else pull, gradient.shape)
+
+
+def softmax(logits, axis=-1):
+    """Probabilities out of logits."""
+    powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    return powers / powers.sum(axis=axis, keepdims=True)
+
+
+def one_hot(labels, num_classes, axis=-1):
+    """Dense targets out of class ids."""
+    return np.moveaxis(np.eye(num_classes)[labels], -1, axis)
