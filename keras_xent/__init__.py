@@ -1,5 +1,10 @@
 """Cross-entropy and distillation losses for Keras 3, written out step by step; see README.md."""
 
+# ruff: noqa: E402
+from . import _only_backend
+
+_only_backend.choose()
+
 from . import distill, reference
 from .distill import DistillationLoss, distillation_loss, pack_targets
 from .domain import DOMAIN
@@ -23,6 +28,16 @@ from .losses import (
 )
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    """`keras_xent.parity`, which training has no use for, is imported when it is first asked for."""
+    if name == "parity":
+        import importlib
+
+        return importlib.import_module(f"{__name__}.parity")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "DOMAIN",

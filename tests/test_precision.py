@@ -1,7 +1,6 @@
 """How exact losses and gradients are, element by element, against float64 and 60 digits; and the table of it."""
 
 import dataclasses
-import json
 
 import keras
 import numpy as np
@@ -11,6 +10,7 @@ import keras_xent
 from keras_xent.parity import precision, precision_measure, precision_truth
 from keras_xent.parity.bounds import LIMIT
 from keras_xent.parity.precision_measure import CASES, SMALLEST, Plan, draw, errors, measurements
+from keras_xent.parity.processes import CrashError
 
 from .backends import BACKEND
 
@@ -184,7 +184,8 @@ def canned(ours=3.0, keras=2.0**23, float64=1e-8):
         common | {"who": who, "mode": mode, "worst": worst, "above": above}
         for who, mode, worst, above in (("float64", "", float64, 0), ("ours", "eager", ours, 0), ("Keras", "eager", keras, 26))
     ]
-    return {"Keras": "3.15.1", "device": "CPU", **dict.fromkeys(precision.BACKENDS, "1.0")}, found
+    versions = {"Keras": "3.15.1", precision.BACKENDS[BACKEND]: "1.0"}
+    return {"versions": versions, "device": "CPU"}, found
 
 
 @pytest.fixture
@@ -213,7 +214,7 @@ def test_exit_codes(measured, monkeypatch, capsys):
         assert phrase in capsys.readouterr().err
 
     def broken(backend, plan):
-        raise ChildProcessError(f"{backend} is broken")
+        raise CrashError(f"{backend} is broken")
 
     monkeypatch.setattr(precision, "measure", broken)
     assert precision.main([]) == 1
@@ -261,16 +262,15 @@ def test_the_table_replaces_the_old_one(measured, tmp_path, capsys):
         assert capsys.readouterr().out.strip() in text
 
 
-def test_what_the_process_of_a_backend_writes(monkeypatch, capfd):
+def test_what_the_process_of_a_backend_finds(monkeypatch):
     monkeypatch.setattr(precision_measure, "CASES", CASES[:1])
-    precision_measure.main(json.dumps(precision.QUICK | {"scales": [1.0], "classes": [2], "elements": 64}))
-    setting, found = map(json.loads, capfd.readouterr().out.splitlines())
-    assert setting["Keras"] == keras.__version__ and setting["turns"] == 1 and setting["device"]
-    assert {(one["who"], one["quantity"]) for one in found} == {
+    total, found = precision_measure.measured(**precision.QUICK | {"scales": [1.0], "classes": [2], "elements": 64})
+    assert total == {"total": 1} and found["done"] == 1
+    assert {(one["who"], one["quantity"]) for one in found["measurements"]} == {
         (who, quantity) for who in ("ours", "Keras") for quantity in ("value", "gradient")
     }
 
 
 def test_a_process_of_its_own():
     setting, found = precision.measure(BACKEND, {"scales": [], "classes": []})
-    assert setting["Keras"] == keras.__version__ and BACKEND in setting and found == []
+    assert setting["backend"] == BACKEND and setting["versions"]["Keras"] == keras.__version__ and found == []

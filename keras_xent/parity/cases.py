@@ -36,6 +36,8 @@ class Case:
     dtype: str = "float32"
     reduction: str = "none"
     sample_weight: np.ndarray | None = None
+    hard_labels: np.ndarray | None = None  # beside a teacher's targets, where the loss has an argument `labels`
+    own_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # which a user's loss has, and this one has not
 
     def with_(self, **changes):
         """A case that differs in some of its fields."""
@@ -53,12 +55,12 @@ class Case:
 
     def definition(self):
         """The value and the gradient of its sum by `y_pred`, in float64."""
-        name = function_name(self.loss)
+        losses, gradient = (getattr(reference, function_name(self.loss) + of) for of in ("", "_gradient"))
         options = {**NEEDED.get(self.loss, {}), **self.arguments, "dtype": self.dtype}
+        if self.hard_labels is not None:
+            options["hard_labels"] = self.hard_labels
         with np.errstate(all="ignore"):  # what has no weight may be NaN
-            losses = getattr(reference, name)(self.y_true, self.y_pred, **options)
-            gradient = getattr(reference, f"{name}_gradient")(self.y_true, self.y_pred, **options)
-        return self.reduced(losses, gradient)
+            return self.reduced(losses(self.y_true, self.y_pred, **options), gradient(self.y_true, self.y_pred, **options))
 
     def reduced(self, losses, gradient):
         """The value and its gradient, of losses that are neither weighed nor reduced and the gradient of their sum."""

@@ -7,7 +7,14 @@ import numpy as np
 from .. import reference
 from .bounds import EPSILON, LIMIT, relative_bound
 from .cases import KINDS, Case, spread
+from .terms import of_soft_targets
 
+LARGEST = {
+    "float16": 65504.0,
+    "bfloat16": 2.0**128 - 2.0**120,
+    "float32": 2.0**128 - 2.0**104,
+    "float64": np.finfo("float64").max,
+}
 FLUSHED = 2.0**-125  # TensorFlow and JAX flush numbers below 2**-126 to 0, and with them parts of a sum
 
 
@@ -24,24 +31,23 @@ class Error:
         return self.error <= self.bound
 
 
-def errors(case: Case, actual, expected, other_rounds=False):
+def errors(case: Case, actual, expected, other_rounds=False, in_half=False):
     """The errors of value and gradient.
 
-    `other_rounds`: what is expected is itself rounded, at the size of the logits, as a built-in loss is; else it is the
-    definition.
+    `other_rounds`: one side takes logits from their log-sum-exp, as textbooks and built-in losses do, and is rounded by as much;
+    else what is expected is the definition. `in_half`: it may compute in half precision throughout.
     """
-    floors = floors_of(case, other_rounds)
-    return tuple(
-        error_of(case, one, other, floor, other_rounds) for one, other, floor in zip(actual, expected, floors, strict=True)
-    )
+    floors, bound = floors_of(case, other_rounds), bound_of(case, other_rounds, in_half)
+    return tuple(error_of(case, one, other, floor, bound) for one, other, floor in zip(actual, expected, floors, strict=True))
 
 
-def error_of(case, actual, expected, floor, other_rounds):
+def error_of(case, actual, expected, floor, bound):
     """The error of one quantity; what is not finite has to agree."""
     actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
-    bound = bound_of(case, other_rounds)
     if actual.shape != expected.shape:
         return Error(np.inf, bound)
+    beyond = np.abs(expected) > (1.0 - EPSILON[case.dtype]) * LARGEST[case.dtype]
+    expected = np.where(beyond & np.isinf(actual), np.copysign(np.inf, expected), expected)
     finite = np.isfinite(expected)
     same = np.where(finite, np.isfinite(actual), (actual == expected) | (np.isnan(actual) & np.isnan(expected)))
     if not same.all():
@@ -53,16 +59,19 @@ def error_of(case, actual, expected, floor, other_rounds):
     return Error(float(np.max(np.where(finite, ratio, 0.0), initial=0.0)), bound)
 
 
-def bound_of(case, other_rounds):
-    """So many ε are explained by rounding: 64 and the root of the number of terms, twice if both sides round."""
-    half = case.dtype in ("float16", "bfloat16")
-    terms = relative_bound("float32" if half else case.dtype, case.y_pred.size, LIMIT)
-    rounded_once = EPSILON[case.dtype] if half else 0.0
-    return float((2.0 if other_rounds else 1.0) * (terms + rounded_once) / EPSILON[case.dtype])
+def bound_of(case, other_rounds, in_half=False):
+    """So many ε are explained by rounding: 64 and the root of the number of terms, twice if both sides round.
+
+    Half precision is computed in float32 and rounded once, unless `in_half`.
+    """
+    bound = relative_bound("float32", case.y_pred.size, LIMIT) / EPSILON["float32"]
+    if case.dtype in ("float16", "bfloat16") and not in_half:
+        bound = bound * EPSILON["float32"] / EPSILON[case.dtype] + 1.0
+    return float((2.0 if other_rounds else 1.0) * bound)
 
 
 def floors_of(case, other_rounds):
-    """What errors of value and gradient are measured by where the element itself is smaller: the terms it is the difference of."""
+    """What errors of value and gradient are relative to where the element itself is smaller: the terms that it is made of."""
     plain = case.with_(reduction="none", sample_weight=None)
     losses, gradient = plain.definition()
     pull = case.pull(losses)
@@ -87,11 +96,11 @@ def value_floor(case, other_rounds):
 
 
 def slope_floor(case, other_rounds):
-    """A gradient is the difference of terms as large as the largest of its row, or, where that cancels, of size 1."""
+    """A gradient is the difference of terms as large as the largest of its row, or, where these cancel, larger ones."""
     if KINDS[case.loss] == "teacher":
         return case.temperature
     if case.arguments["from_logits"]:
-        return 1.0 if other_rounds else 0.0
+        return np.maximum(1.0 if other_rounds else 0.0, of_soft_targets(case))
     if KINDS[case.loss] == "answers":
         return 1.0
     total = np.sum(np.where(np.isfinite(case.y_pred), case.y_pred, 0.0), axis=case.axis, keepdims=True)

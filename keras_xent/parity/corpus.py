@@ -3,10 +3,13 @@
 A case is one loss with its arguments, targets, predictions and weights, as NumPy arrays that the case's dtype holds exactly.
 """
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from .. import reference
 from .cases import KINDS, Case, one_hot, softmax
 from .running import rounded
 
@@ -68,10 +71,18 @@ def options_of(loss, rng, num_classes):
     each = rng.uniform(0.5, 2.0, num_classes).tolist()
     smoothed = [{}, {"label_smoothing": 0.1}, {"label_smoothing": 0.3, "epsilon": 1e-3}]
     weighed = [{"class_weight": each, "saturated_gradient": "zero"}, {"class_weight": {0: 3.0}, "label_smoothing": 0.2}]
-    focused = [{"gamma": 0.0}, {"gamma": 0.5, "alpha": each}, {"gamma": 1.0, "alpha": 1.0}, {"gamma": 2.0}, {"gamma": 3.5}]
+    focused = [
+        {"gamma": 0.0},
+        {"gamma": 0.5, "alpha": each},
+        {"gamma": 1.0, "alpha": 1.0},
+        {"gamma": 2.0},
+        {"gamma": 6.0},
+        {},
+        {"gamma": 5.0},
+    ]
     ignored = [{}, {"ignore_class": [0, 7]}, {}, {"ignore_class": num_classes - 1}]
     answered = [{}, {"pos_weight": 2.3, "label_smoothing": 0.2}, {"saturated_gradient": "zero", "epsilon": 1e-2}]
-    balanced = [{}, {"apply_class_balancing": True, "alpha": 0.3, "gamma": 0.5}, {"gamma": 1.0}, {"gamma": 0.0}, {"gamma": 3.5}]
+    balanced = [{}, {"apply_class_balancing": True, "alpha": 0.3, "gamma": 0.5}, {"gamma": 1.0}, {"gamma": 0.0}, {"gamma": 6.0}]
     return {
         "CategoricalCrossentropy": [*smoothed, *weighed],
         "SparseCategoricalCrossentropy": joined([*smoothed, *weighed], ignored),
@@ -97,8 +108,8 @@ def taught():
 
 
 def joined(ones, others):
-    """Options of two kinds beside each other, each of either kind at least once."""
-    return [{**ones[i % len(ones)], **others[i % len(others)]} for i in range(max(len(ones), len(others)))]
+    """Options of two kinds beside each other, each with as many of the other kind as there are."""
+    return [{**ones[i % len(ones)], **others[i % len(others)]} for i in range(math.lcm(len(ones), len(others)))]
 
 
 def teacher_form(logits, form, axis):
@@ -110,7 +121,7 @@ def teacher_form(logits, form, axis):
     return logits
 
 
-def draw(loss, rng, group, shape, axis=-1, from_logits=True, options=None, *, dtype="float32", scale=3.0, soft=False):
+def draw(loss, rng, group, shape, axis: Any = -1, from_logits=True, options=None, *, dtype="float32", scale=3.0, soft=False):
     """A case on random inputs."""
     kind, along = KINDS[loss], axis if isinstance(axis, int) else -1
     options = options_of(loss, rng, shape[along])[0] if options is None else options
@@ -133,6 +144,25 @@ def ordinary(loss, rng):
                 for options in (every[turn % len(every)], every[(turn + 1) % len(every)]):
                     yield draw(loss, rng, "ordinary", shape, axis, from_logits, options, soft=turn % 4 > 1)
                     turn += 1
+    if loss == "DistillationLoss":
+        yield from stored_and_packed(loss, rng)
+
+
+def stored_and_packed(loss, rng):
+    """Teachers of which the most probable classes are known, and teachers beside hard labels."""
+    for from_logits in (True, False):
+        for tail, divergence in (("bucket", "kl"), ("renormalize", "jsd"), ("uniform", "kl"), ("bucket", "crossentropy")):
+            options = {"targets": "logits", "temperature": 2.0, "divergence": divergence}
+            case = draw(loss, rng, "ordinary", (4, 5), from_logits=from_logits, options=options)
+            pairs = np.float32(reference.top_k_targets(case.y_true, 3, temperature=2.0)).astype("float64")
+            arguments = {**case.arguments, "targets": "top_k", "tail": tail}
+            yield case.with_(y_true=pairs, arguments=arguments, what=f"the teacher's 3 best classes of 5, tail {tail}")
+        case = draw(loss, rng, "ordinary", (4, 5), from_logits=from_logits, options={"targets": "logits"})
+        for labels, kind in (("sparse", "ids"), ("dense", "dense")):
+            arguments = {**case.arguments, "labels": labels, "label_weight": 0.25}
+            hard = targets(kind, rng, (4, 5), -1)
+            yield case.with_(arguments=arguments, hard_labels=hard, what=f"a teacher beside {labels} labels")
+        yield case.with_(arguments={**case.arguments, "teacher_classes": 3}, what="two classes that the teacher lacks")
 
 
 def dtypes(loss, rng):
@@ -161,7 +191,8 @@ def extreme(loss, rng):
         )
     case = draw(loss, rng, "extreme", (6, 5))
     ruled_out = case.y_pred.copy()
-    ruled_out[np.arange(6), (half_right("ids", case) + 1) % 5] = -np.inf
+    beside: Any = (half_right("ids", case) + 1) % 5
+    ruled_out[np.arange(6), beside] = -np.inf
     yield case.with_(
         y_pred=ruled_out, y_true=half_right(kind, case), what="a logit of -inf in each row, of a class without target"
     )

@@ -1,4 +1,4 @@
-"""What can be asked a case: the definition, the losses of this package, Keras's; what users and other libraries have follows it."""
+"""What can be asked a case: the definition, the losses of this package, Keras's."""
 
 import inspect
 from collections.abc import Callable
@@ -10,11 +10,15 @@ import keras
 import keras_xent
 
 from .cases import KINDS, Case
-from .running import tensor, with_gradient
+from .running import having, tensor, with_gradient
 
 
 class IncomparableError(Exception):
     """An implementation has nothing like the case: an argument that it does not know, for example."""
+
+
+class UsageError(ValueError):
+    """What was asked for cannot be: in words for the person who asked."""
 
 
 @dataclass(frozen=True)
@@ -23,24 +27,41 @@ class Implementation:
 
     name: str
     answer: Callable[[Case, str], tuple[Any, Any]]  # of the case and the mode, one of `running.MODES`
+    in_modes: bool = True  # whether it is asked in the mode of the other side; else once, for all modes
+    reduced_by_keras: bool = False  # whether weights, masks and the reduction are left to `keras.losses.Loss`
     exact: bool = False  # whether it is the definition; what else there is takes logits from their log-sum-exp, and is rounded
+    made: Callable[[Case], Any] | None = None  # what it makes for a case, at no cost: an `IncomparableError` where it has nothing
+
+    def takes(self, case):
+        """Whether it has something like the case."""
+        try:
+            if self.made is not None:
+                self.made(case)
+        except IncomparableError:
+            return False
+        except Exception:  # a finding, when the case is put to it
+            pass
+        return True
 
 
-def running(loss_of):
-    """The `answer` of an implementation that makes a loss object for each case."""
+def running(name, loss_of, reduced_by_keras=False):
+    """An implementation that makes a loss object for each case, and runs it on the active backend."""
 
     def answer(case, mode):
-        loss, y_true = loss_of(case), targets_of(case)
-        run = with_gradient(lambda y_pred: loss(y_true, y_pred, case.sample_weight), mode)
-        return run(tensor(case.y_pred, case.dtype))
+        with having(case.dtype):
+            loss, y_true = loss_of(case), targets_of(case)
+            run = with_gradient(lambda y_pred: loss(y_true, y_pred, case.sample_weight), mode)
+            return run(tensor(case.y_pred, case.dtype))
 
-    return answer
+    return Implementation(name, answer, made=loss_of, reduced_by_keras=reduced_by_keras)
 
 
 def targets_of(case):
     """The targets as a loss is given them: class ids as they are, numbers in the dtype of the predictions."""
     if KINDS[case.loss] == "ids":
         return case.y_true
+    if case.hard_labels is not None:
+        return keras_xent.pack_targets(case.y_true, case.hard_labels)
     exact = KINDS[case.loss] == "teacher" and case.dtype in ("float16", "bfloat16")
     return tensor(case.y_true, "float32" if exact else case.dtype)
 
@@ -73,6 +94,6 @@ def built_in_loss(case):
     return loss_class(**arguments, reduction=case.reduction, dtype=case.dtype)
 
 
-DEFINITION = Implementation("definition", lambda case, mode: case.definition(), exact=True)
-OURS = Implementation("keras_xent", running(our_loss))
-KERAS = Implementation("Keras", running(built_in_loss))
+DEFINITION = Implementation("definition", lambda case, mode: case.definition(), in_modes=False, exact=True)
+OURS = running("keras_xent", our_loss)
+KERAS = running("Keras", built_in_loss, reduced_by_keras=True)

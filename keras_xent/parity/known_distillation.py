@@ -3,11 +3,13 @@
 import numpy as np
 
 from .difference import INFINITY, NAN, KnownDifference, everywhere
+from .known_inputs import RANGES
 
 PEER = "LogitsDistillation"
 TEACHER, STUDENT = [1.0, -2.0, 3.0, 0.5], [0.2, -1.0, 1.0, 0.1]
 CLIPPED_STUDENT = "the student's probabilities are clipped to ε; from logits nothing needs to be"
 NOT_WEIGHED = "weights are ignored"
+PEER_ONLY = "distillation"
 
 
 def at(temperature, **arguments):
@@ -28,6 +30,7 @@ DISTILLATION = (
         keras=everywhere(1.903331),
         ours=0.4769725,
         why='"kl_divergence" resolves to a function, which is given raw logits: no softmax, no T²',
+        region=PEER_ONLY,
     ),
     KnownDifference(
         name="distillation: cross-entropy by name",
@@ -41,6 +44,7 @@ DISTILLATION = (
         keras=everywhere(-10.42714),
         ours=11.60388,
         why="a cross-entropy of raw logits, which can be negative: no softmax, no T²",
+        region=PEER_ONLY,
     ),
     KnownDifference(
         name="distillation: confident student",
@@ -54,6 +58,7 @@ DISTILLATION = (
         keras=everywhere(7.365901),
         ours=99.30685,
         why=CLIPPED_STUDENT,
+        region=PEER_ONLY,
     ),
     KnownDifference(
         name="distillation: confident student, gradient",
@@ -68,6 +73,7 @@ DISTILLATION = (
         keras=everywhere([[0.0, 0.0]]),
         ours=[[0.5, -0.5]],
         why=CLIPPED_STUDENT,
+        region=PEER_ONLY,
     ),
     KnownDifference(
         name="distillation: student that rules a class out",
@@ -81,6 +87,7 @@ DISTILLATION = (
         keras=everywhere(0.07426360),
         ours=INFINITY,
         why=CLIPPED_STUDENT,
+        region=PEER_ONLY,
     ),
     KnownDifference(
         name="distillation: confident teacher among many classes",
@@ -94,6 +101,7 @@ DISTILLATION = (
         keras=everywhere(10.79324),
         ours=10.81978,
         why="49,999 probabilities of the teacher are lifted to ε",
+        region=PEER_ONLY,
     ),
     KnownDifference(
         name="distillation: student close to its teacher",
@@ -108,6 +116,7 @@ DISTILLATION = (
         floor=2.5e-5,
         ours=1.25e-9,
         why="p log(p/q) is summed, whose terms cancel, and below zero; every term of ours is positive",
+        region=PEER_ONLY,
     ),
     KnownDifference(
         name="distillation: weights",
@@ -122,6 +131,7 @@ DISTILLATION = (
         keras=everywhere(0.5462024),
         ours=0.2384863,
         why=NOT_WEIGHED,
+        region=PEER_ONLY,
     ),
     KnownDifference(
         name="distillation: NaN without weight",
@@ -136,6 +146,7 @@ DISTILLATION = (
         keras=everywhere(NAN),
         ours=0.2384863,
         why=NOT_WEIGHED,
+        region=PEER_ONLY,
     ),
     KnownDifference(
         name="distillation: mask",
@@ -150,6 +161,7 @@ DISTILLATION = (
         keras=everywhere(0.5462024),
         ours=0.4769725,
         why="masks are ignored",
+        region=PEER_ONLY,
     ),
     KnownDifference(
         name="distillation: temperature NaN",
@@ -163,5 +175,6 @@ DISTILLATION = (
         keras=everywhere(NAN),
         ours="ValueError: `temperature` must be a finite number, above 0",
         why="NaN is not below 0, and passes",
+        region=RANGES,
     ),
 )

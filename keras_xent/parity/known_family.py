@@ -2,12 +2,23 @@
 
 import numpy as np
 
-from .difference import INFINITY, NAN, KnownDifference, everywhere
-from .known_focal import BINARY_FOCAL, CATEGORICAL_FOCAL
-from .known_inputs import HALF_UNKNOWN, LABELS, LEADING, NAN_TIMES_ZERO, NOT_IN_CONFIG, ONE_HOT, PROBS
-from .known_probabilities import DEAD_CLIP
-
-KL, GENERALIZED = "KLDivergence", "CategoricalGeneralizedCrossEntropy"
+from .difference import BINARY_FOCAL, CATEGORICAL_FOCAL, GENERALIZED, INFINITY, KL, NAN, KnownDifference, everywhere
+from .known_inputs import (
+    DTYPE_IN_CONFIG,
+    FEWER_AXES,
+    HALF_UNKNOWN,
+    LABELS,
+    LEADING,
+    LOST,
+    NAN_TIMES_ZERO,
+    NO_CLASS,
+    NOT_IN_CONFIG,
+    ONE_HOT,
+    OTHER_SHAPE,
+    PROBS,
+    UNKNOWN,
+)
+from .known_probabilities import BEYOND_FLOAT16, DEAD_CLIP, NEAR_0_OR_1, ROUNDED_IDS
 
 DIVERGENCE = (
     KnownDifference(
@@ -20,6 +31,7 @@ DIVERGENCE = (
         keras=everywhere([[0.0, -2e-7]]),
         ours=[[-1e9, -2e-7]],
         why=DEAD_CLIP,
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="KL: probability 1, gradient",
@@ -31,6 +43,7 @@ DIVERGENCE = (
         keras={"tensorflow": [[-0.5, -1.0]], "jax": [[-0.25, -1.0]], "torch": [[-0.5, -1.0]]},
         ours=[[-0.5, -1.0]],
         why="JAX halves the gradient at the very bound of a clip",
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="KL: sure and wrong in float16",
@@ -42,6 +55,7 @@ DIVERGENCE = (
         keras=everywhere([INFINITY]),
         ours=[16.11809],
         why="1 / ε passes 65,504, the largest float16; we subtract logarithms, in float32",
+        region=BEYOND_FLOAT16,
     ),
     KnownDifference(
         name="KL: class ids for targets",
@@ -52,6 +66,7 @@ DIVERGENCE = (
         keras=everywhere([1.673976, -3.084990e-6]),
         ours="ValueError: must have the same shape",
         why="shapes are not compared: an id becomes the target of every class",
+        region=OTHER_SHAPE,
     ),
 )
 
@@ -65,6 +80,7 @@ GENERALIZED_CROSSENTROPY = (
         keras=everywhere([2.0]),
         ours="ValueError: holds class -1 at position 0",
         why="a label that is no class is an error, not a loss of 1/q with a gradient of NaN",
+        region=NO_CLASS,
     ),
     KnownDifference(
         name="generalised: labels as a column",
@@ -75,6 +91,7 @@ GENERALIZED_CROSSENTROPY = (
         keras=everywhere([[1.0, 0.4], [0.2679492, 0.8]]),
         ours=[1.0, 0.8],
         why="every label is compared with every row, though the documentation allows the shape",
+        region=OTHER_SHAPE,
     ),
     KnownDifference(
         name="generalised: probability 0, gradient",
@@ -86,6 +103,7 @@ GENERALIZED_CROSSENTROPY = (
         keras=everywhere([[NAN, -INFINITY]]),
         ours=[[0.0, 0.0]],
         why="q · 0^(q - 1) is infinite, and 0 · ∞ is NaN; where p = 0 the gradient is 0",
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="generalised: small q",
@@ -97,6 +115,7 @@ GENERALIZED_CROSSENTROPY = (
         keras=everywhere([0.6932020]),
         ours=[0.6931232],
         why="1 and p^q cancel, as they do at p near 1",
+        region="small q",
     ),
     KnownDifference(
         name="generalised: class 257 in bfloat16",
@@ -108,6 +127,8 @@ GENERALIZED_CROSSENTROPY = (
         keras=everywhere([2.0]),
         ours=[0.0],
         why="labels are cast to the dtype of the loss: 257 becomes 256",
+        region=ROUNDED_IDS,
+        upstream="https://github.com/keras-team/keras/issues/15014",
     ),
 )
 
@@ -125,6 +146,7 @@ def alike(kind, loss, y_true, *, half, quarter, two_fifths, keras_of_nan):
             keras=everywhere([[half, 0.0], [two_fifths, 0.0]]),
             ours=[[half, quarter], [0.0, 0.0]],
             why=LEADING,
+            region=FEWER_AXES,
         ),
         KnownDifference(
             name=f"{kind}: NaN without weight",
@@ -137,6 +159,7 @@ def alike(kind, loss, y_true, *, half, quarter, two_fifths, keras_of_nan):
             keras=keras_of_nan,
             ours=quarter,
             why=NAN_TIMES_ZERO,
+            region=UNKNOWN,
         ),
         KnownDifference(
             name=f"{kind}: arguments lost in the config",
@@ -148,6 +171,8 @@ def alike(kind, loss, y_true, *, half, quarter, two_fifths, keras_of_nan):
             keras=everywhere(["dtype"]),
             ours=[],
             why=NOT_IN_CONFIG,
+            region=LOST,
+            upstream=DTYPE_IN_CONFIG,
         ),
     )
 

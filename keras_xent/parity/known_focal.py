@@ -1,10 +1,10 @@
 """Where Keras's focal losses differ."""
 
-from .difference import INFINITY, LOGITS, NAN, KnownDifference, everywhere
-from .known_inputs import ONE_CLASS
-from .known_probabilities import BEHIND_SOFTMAX, DEAD_CLIP
+from .difference import BINARY_FOCAL, CATEGORICAL_FOCAL, INFINITY, LOGITS, NAN, KnownDifference, everywhere
+from .known_inputs import ANOTHER_AXIS, ONE_CLASS, OTHER_SHAPE, RANGES, SINGLE_CLASS, SMOOTHED_ALONG_THE_LAST
+from .known_logits import INFINITE, INFINITE_IN_TENSORFLOW
+from .known_probabilities import BEHIND_SOFTMAX, DEAD_CLIP, LOGITS_LOOKED_UP, NEAR_0_OR_1, SQUARED_SUM, SQUARES, ZERO_ROWS
 
-CATEGORICAL_FOCAL, BINARY_FOCAL = "CategoricalFocalCrossentropy", "BinaryFocalCrossentropy"
 CLIPPED_SOFTMAX = "the softmax is clipped to [ε, 1 - ε]; from logits nothing needs to be"
 CLIPPED_SIGMOID = "the sigmoid is clipped to [ε, 1 - ε]; TensorFlow takes the logits behind it"
 
@@ -19,6 +19,7 @@ FOCAL_OVER_CLASSES = (
         keras=everywhere([4.029523]),
         ours=[7.5],
         why=CLIPPED_SOFTMAX,
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="categorical focal: confident and wrong, gradient",
@@ -31,6 +32,7 @@ FOCAL_OVER_CLASSES = (
         keras=everywhere([[0.0, 0.0]]),
         ours=[[-0.25, 0.25]],
         why=CLIPPED_SOFTMAX,
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="categorical focal: confident and right",
@@ -42,6 +44,7 @@ FOCAL_OVER_CLASSES = (
         keras=everywhere([4.235165e-22]),
         ours=[2.189128e-27],
         why=CLIPPED_SOFTMAX,
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="categorical focal: probability below ε, gradient",
@@ -53,6 +56,7 @@ FOCAL_OVER_CLASSES = (
         keras=everywhere([[0.0, 0.0]]),
         ours=[[-2.5e8, 0.25]],
         why=DEAD_CLIP,
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="categorical focal: all-zero row",
@@ -63,6 +67,31 @@ FOCAL_OVER_CLASSES = (
         keras=everywhere([NAN]),
         ours=[4.029523],
         why="0 / 0 is NaN; zeros stay zeros, and cost -log ε, times α",
+        region=ZERO_ROWS,
+    ),
+    KnownDifference(
+        name="categorical focal: probabilities that sum to 4e20, gradient",
+        loss=CATEGORICAL_FOCAL,
+        what="probabilities [1e20, 3e20], one-hot class 0: gradient",
+        compared="gradient",
+        y_true=[[1.0, 0.0]],
+        y_pred=[[1e20, 3e20]],
+        keras=everywhere([[-2.029426e-21, 6.764752e-22]]) | {"jax": [[-2.705901e-21, 0.0]]},
+        ours=[[-2.029426e-21, 6.764752e-22]],
+        why=SQUARED_SUM,
+        region=SQUARES,
+    ),
+    KnownDifference(
+        name="categorical focal: probabilities that sum to 4e-20, gradient",
+        loss=CATEGORICAL_FOCAL,
+        what="probabilities [1e-20, 3e-20], one-hot class 0: gradient",
+        compared="gradient",
+        y_true=[[1.0, 0.0]],
+        y_pred=[[1e-20, 3e-20]],
+        keras=everywhere([[-2.029426e19, 6.764752e18]]) | {"jax": [[NAN, NAN]]},
+        ours=[[-2.029426e19, 6.764752e18]],
+        why=SQUARED_SUM,
+        region=SQUARES,
     ),
     KnownDifference(
         name="categorical focal: alpha along the class axis",
@@ -74,6 +103,7 @@ FOCAL_OVER_CLASSES = (
         keras=everywhere([[0.003210074, 0.01634642, 0.009630223]]),
         ours=[[0.003210074, 0.02451963, 0.009630223]],
         why="one α per entry of the last axis, not per class; where the sizes differ, an error",
+        region=ANOTHER_AXIS,
     ),
     KnownDifference(
         name="categorical focal: label smoothing along the class axis",
@@ -85,6 +115,8 @@ FOCAL_OVER_CLASSES = (
         keras=everywhere([[0.1153889, 0.1094321]]),
         ours=[[0.07879850, 0.07772243]],
         why="the share 0.3 is divided by the size of the last axis, 2, not by the 3 classes",
+        region=ANOTHER_AXIS,
+        upstream=SMOOTHED_ALONG_THE_LAST,
     ),
     KnownDifference(
         name="categorical focal: one class",
@@ -95,6 +127,7 @@ FOCAL_OVER_CLASSES = (
         keras=everywhere([4.235165e-22]),
         ours="ValueError: expected num_classes > 1",
         why=ONE_CLASS,
+        region=SINGLE_CLASS,
     ),
     KnownDifference(
         name="categorical focal: class ids for targets",
@@ -105,6 +138,7 @@ FOCAL_OVER_CLASSES = (
         keras=everywhere([0.1994427, 0.0]),
         ours="ValueError: must have the same shape",
         why="shapes are not compared: an id becomes the target of every class",
+        region=OTHER_SHAPE,
     ),
 )
 
@@ -120,6 +154,7 @@ FOCAL_OF_ANSWERS = (
         keras=everywhere([[NAN]]),
         ours=[[-4.293778e-20]],
         why="γ · 0^(γ - 1) is infinite once 1 - σ(z) rounds to 0, and ∞ · 0 is NaN",
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="binary focal: γ = 0, gradient",
@@ -132,6 +167,8 @@ FOCAL_OF_ANSWERS = (
         keras={"tensorflow": [[NAN]], "jax": [[NAN]], "torch": [[0.0]]},
         ours=[[-1.0]],
         why="0 · 0^(-1) is NaN; PyTorch takes it for 0, and then the clip has no gradient",
+        region=NEAR_0_OR_1,
+        upstream="https://github.com/tensorflow/tensorflow/issues/70326",
     ),
     KnownDifference(
         name="binary focal: confident and wrong",
@@ -143,6 +180,7 @@ FOCAL_OF_ANSWERS = (
         keras={"tensorflow": [30.0], "jax": [16.11810], "torch": [16.11810]},
         ours=[30.0],
         why=CLIPPED_SIGMOID,
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="binary focal: confident and wrong, gradient",
@@ -155,6 +193,19 @@ FOCAL_OF_ANSWERS = (
         keras={"tensorflow": [[-1.0]], "jax": [[-3.016541e-12]], "torch": [[-3.016541e-12]]},
         ours=[[-1.0]],
         why=CLIPPED_SIGMOID,
+        region=NEAR_0_OR_1,
+    ),
+    KnownDifference(
+        name="binary focal: likely and wrong",
+        loss=BINARY_FOCAL,
+        what="logit 12, target 0",
+        y_true=[[0.0]],
+        y_pred=[[12.0]],
+        arguments=LOGITS,
+        keras={"tensorflow": [11.99986], "jax": [11.99099], "torch": [11.99099]},
+        ours=[11.99986],
+        why="1 - σ(z) is rounded to a multiple of 6e-8; TensorFlow takes the logits behind σ",
+        region="a likely yes of a focal loss",
     ),
     KnownDifference(
         name="binary focal: confident and right",
@@ -166,6 +217,7 @@ FOCAL_OF_ANSWERS = (
         keras=everywhere([0.0]),
         ours=[8.756511e-27],
         why="1 - σ(z) is 0 once σ(z) rounds to 1",
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="binary focal: logit inf for a yes",
@@ -177,6 +229,8 @@ FOCAL_OF_ANSWERS = (
         keras={"tensorflow": [NAN], "jax": [0.0], "torch": [0.0]},
         ours=[0.0],
         why="0 · ∞ is NaN; an answer with target 0 contributes 0",
+        region=INFINITE,
+        upstream=INFINITE_IN_TENSORFLOW,
     ),
     KnownDifference(
         name="binary focal: behind a sigmoid",
@@ -188,6 +242,8 @@ FOCAL_OF_ANSWERS = (
         keras={"tensorflow": [30.0], "jax": [16.11810], "torch": [16.11810]},
         ours=[16.11810],
         why=BEHIND_SOFTMAX,
+        region=NEAR_0_OR_1,
+        upstream=LOGITS_LOOKED_UP,
     ),
     KnownDifference(
         name="binary focal: probability below ε, gradient",
@@ -199,6 +255,7 @@ FOCAL_OF_ANSWERS = (
         keras=everywhere([[-32.23619]]),
         ours=[[-1e9]],
         why=DEAD_CLIP,
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="binary focal: sure and right in float16",
@@ -210,6 +267,7 @@ FOCAL_OF_ANSWERS = (
         keras={"tensorflow": [NAN], "jax": [NAN], "torch": [0.0]},
         ours=[0.0],
         why="1 - ε rounds to 1, and 0 · log 0 is NaN; we compute in float32",
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="binary focal: alpha above 1",
@@ -221,5 +279,6 @@ FOCAL_OF_ANSWERS = (
         keras=everywhere([-0.3298647]),
         ours="ValueError: `alpha` must be a finite number, at least 0 and at most 1",
         why="a no weighs 1 - α, which is below 0: the loss rewards a mistake",
+        region=RANGES,
     ),
 )

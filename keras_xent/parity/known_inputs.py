@@ -11,6 +11,19 @@ NAN_TIMES_ZERO = "NaN · 0 is NaN; what has no weight does not count"
 NOT_IN_CONFIG = "a loss rebuilt from its config computes something else"
 OUT_OF_RANGE = "InvalidArgumentError: Received a label value of"
 
+NO_CLASS = "labels that are no class"
+SINGLE_CLASS = "one class"
+OTHER_SHAPE = "targets of another shape"
+ANOTHER_AXIS = "options of classes along another axis"
+FEWER_AXES = "weights of fewer axes"
+UNKNOWN = "NaN without weight"
+LOST = "lost arguments"
+RANGES = "arguments out of range"
+
+SMOOTHED_ALONG_THE_LAST = "https://github.com/keras-team/keras/issues/23451"
+SMOOTHING_VALIDATED = "https://github.com/keras-team/keras/pull/23504"
+DTYPE_IN_CONFIG = "https://github.com/keras-team/keras-core/pull/930"
+
 PROBS = [[[0.5, 0.5], [0.25, 0.75]], [[0.4, 0.6], [0.2, 0.8]]]
 LABELS = [[0, 0], [1, 1]]
 ONE_HOT = np.eye(2)[LABELS].tolist()
@@ -35,6 +48,7 @@ LABELS_AND_CLASSES = (
         },
         ours="ValueError: holds class 3 at position 0, but `y_pred` has 3 classes",
         why=NO_SUCH_CLASS,
+        region=NO_CLASS,
     ),
     KnownDifference(
         name="sparse: label -1",
@@ -49,6 +63,7 @@ LABELS_AND_CLASSES = (
         },
         ours="ValueError: holds class -1 at position 0",
         why=NO_SUCH_CLASS,
+        region=NO_CLASS,
     ),
     KnownDifference(
         name="sparse: label -100",
@@ -60,6 +75,7 @@ LABELS_AND_CLASSES = (
         keras={"tensorflow": f"{OUT_OF_RANGE} -100", "jax": [0.0], "torch": [0.0]},
         ours="ValueError: holds class -100 at position 0",
         why="PyTorch ignores this label, whatever `ignore_class` says",
+        region=NO_CLASS,
     ),
     KnownDifference(
         name="sparse: fractional label",
@@ -70,6 +86,7 @@ LABELS_AND_CLASSES = (
         keras=everywhere([1.203973]),
         ours="ValueError: holds 1.5 at position 0, which is not a class id",
         why="the label is cut to class 1",
+        region=NO_CLASS,
     ),
     KnownDifference(
         name="sparse: class axis in the middle",
@@ -85,6 +102,21 @@ LABELS_AND_CLASSES = (
         },
         ours=[[0.3566749, 0.5108256]],
         why="only PyTorch takes another axis than the last",
+        region="class axis in the middle",
+        upstream="https://github.com/keras-team/keras/pull/22140",
+    ),
+    KnownDifference(
+        name="sparse: images of probabilities, gradient",
+        loss=SPARSE,
+        what="probabilities of shape (1, 1, 2, 2), class 0: gradient",
+        compared="gradient",
+        y_true=[[[0, 0]]],
+        y_pred=[[[[0.5, 0.5], [0.25, 0.75]]]],
+        keras=everywhere([[[[-1.0, 1.0], [-3.0, 1.0]]]])
+        | {"torch": {"3.12.0": [[[[-1.0, 1.0], [-3.0, 1.0]]]], "3.14.0": "RuntimeError: grad_input must be contiguous"}},
+        ours=[[[[-1.0, 1.0], [-3.0, 1.0]]]],
+        why="PyTorch's loss of images has no gradient for the order in memory that moving the classes leaves",
+        region="images of probabilities",
     ),
     KnownDifference(
         name="categorical: label smoothing along the class axis",
@@ -96,6 +128,8 @@ LABELS_AND_CLASSES = (
         keras=everywhere([[0.8899772, 0.9601854]]),
         ours=[[0.6765423, 0.7593163]],
         why="the share 0.3 is divided by the size of the last axis, 2, not by the 3 classes",
+        region=ANOTHER_AXIS,
+        upstream=SMOOTHED_ALONG_THE_LAST,
     ),
     KnownDifference(
         name="categorical: one class",
@@ -106,6 +140,8 @@ LABELS_AND_CLASSES = (
         keras=everywhere([1.192093e-7]),
         ours="ValueError: expected num_classes > 1",
         why=ONE_CLASS,
+        region=SINGLE_CLASS,
+        upstream="https://github.com/keras-team/keras/issues/17029",
     ),
     KnownDifference(
         name="sparse: one class",
@@ -116,6 +152,7 @@ LABELS_AND_CLASSES = (
         keras={"tensorflow": [0.0], "jax": [1.192093e-7], "torch": [1.192093e-7]},
         ours="ValueError: expected num_classes > 1",
         why=ONE_CLASS,
+        region=SINGLE_CLASS,
     ),
 )
 
@@ -130,6 +167,7 @@ WEIGHTS_AND_MASKS = (
         keras=everywhere([[0.6931472, 0.0], [0.5108256, 0.0]]),
         ours=[[0.6931472, 1.386294], [0.0, 0.0]],
         why=LEADING,
+        region=FEWER_AXES,
     ),
     KnownDifference(
         name="sparse: weights of the batch",
@@ -141,6 +179,7 @@ WEIGHTS_AND_MASKS = (
         keras=everywhere([[0.6931472, 0.0], [0.5108256, 0.0]]),
         ours=[[0.6931472, 1.386294], [0.0, 0.0]],
         why=LEADING,
+        region=FEWER_AXES,
     ),
     KnownDifference(
         name="binary: weights of the batch",
@@ -152,6 +191,7 @@ WEIGHTS_AND_MASKS = (
         keras=everywhere([[0.6931472, 0.0], [0.5108256, 0.0]]),
         ours=[[0.6931472, 1.386294], [0.0, 0.0]],
         why=LEADING,
+        region=FEWER_AXES,
     ),
     KnownDifference(
         name="sparse: weights of the batch, more steps than examples",
@@ -167,6 +207,7 @@ WEIGHTS_AND_MASKS = (
         },
         ours=[[0.6931472, 1.386294, 0.6931472], [0.0, 0.0, 0.0]],
         why=LEADING,
+        region=FEWER_AXES,
     ),
     KnownDifference(
         name="sparse: weights of the steps",
@@ -178,6 +219,7 @@ WEIGHTS_AND_MASKS = (
         keras=everywhere([[0.6931472, 0.0, 0.0], [0.5108256, 0.0, 0.0]]),
         ours="ValueError: must align with the leading axes",
         why="one rule, whatever the sizes: to weigh steps, pass weights of shape (1, T)",
+        region=FEWER_AXES,
     ),
     KnownDifference(
         name="categorical: NaN without weight",
@@ -190,6 +232,7 @@ WEIGHTS_AND_MASKS = (
         keras=everywhere(NAN),
         ours=1.386294,
         why=NAN_TIMES_ZERO,
+        region=UNKNOWN,
     ),
     KnownDifference(
         name="sparse: NaN without weight",
@@ -202,6 +245,7 @@ WEIGHTS_AND_MASKS = (
         keras=everywhere(NAN),
         ours=1.386294,
         why=NAN_TIMES_ZERO,
+        region=UNKNOWN,
     ),
     KnownDifference(
         name="binary: NaN without weight",
@@ -214,6 +258,7 @@ WEIGHTS_AND_MASKS = (
         keras={"tensorflow": NAN, "jax": NAN, "torch": "RuntimeError: all elements of input should be between 0 and 1"},
         ours=1.386294,
         why=NAN_TIMES_ZERO,
+        region=UNKNOWN,
     ),
     KnownDifference(
         name="categorical: NaN without weight, gradient",
@@ -227,6 +272,7 @@ WEIGHTS_AND_MASKS = (
         keras=everywhere([[-3.0, 1.0], [NAN, NAN]]),
         ours=[[-3.0, 1.0], [0.0, 0.0]],
         why=NAN_TIMES_ZERO,
+        region=UNKNOWN,
     ),
     KnownDifference(
         name="sparse: invalid label without weight",
@@ -246,6 +292,7 @@ WEIGHTS_AND_MASKS = (
         },
         ours=1.386294,
         why="what has no weight does not count",
+        region=NO_CLASS,
     ),
     KnownDifference(
         name="sparse: NaN under a mask",
@@ -258,6 +305,7 @@ WEIGHTS_AND_MASKS = (
         keras=everywhere(NAN),
         ours=1.386294,
         why="NaN · 0 is NaN; what is masked does not count",
+        region=UNKNOWN,
     ),
     KnownDifference(
         name="sparse: NaN at an ignored class, gradient",
@@ -274,6 +322,7 @@ WEIGHTS_AND_MASKS = (
         },
         ours=[[-3.0, 1.0], [0.0, 0.0]],
         why="NaN · 0 is NaN; what is ignored does not count",
+        region=UNKNOWN,
     ),
     KnownDifference(
         name="sparse: an ignored class, gradient",
@@ -290,6 +339,7 @@ WEIGHTS_AND_MASKS = (
         },
         ours=[[-3.0, 1.0], [0.0, 0.0]],
         why="an ignored row is made zeros, and divided by its sum",
+        region="ignored probabilities",
     ),
 )
 
@@ -304,6 +354,8 @@ ARGUMENTS = (
         keras=everywhere(["dtype"]),
         ours=[],
         why=NOT_IN_CONFIG,
+        region=LOST,
+        upstream=DTYPE_IN_CONFIG,
     ),
     KnownDifference(
         name="sparse: arguments lost in the config",
@@ -315,6 +367,8 @@ ARGUMENTS = (
         keras=everywhere(["axis", "dtype"]),
         ours=[],
         why=NOT_IN_CONFIG,
+        region=LOST,
+        upstream="https://github.com/keras-team/keras/pull/23286",
     ),
     KnownDifference(
         name="binary: arguments lost in the config",
@@ -326,6 +380,8 @@ ARGUMENTS = (
         keras=everywhere(["dtype"]),
         ours=[],
         why=NOT_IN_CONFIG,
+        region=LOST,
+        upstream=DTYPE_IN_CONFIG,
     ),
     KnownDifference(
         name="categorical: label smoothing above 1",
@@ -337,6 +393,8 @@ ARGUMENTS = (
         keras=everywhere([1.386294]),
         ours="ValueError: `label_smoothing` must be a finite number, at least 0 and at most 1",
         why="the target becomes the other class",
+        region=RANGES,
+        upstream=SMOOTHING_VALIDATED,
     ),
     KnownDifference(
         name="binary: label smoothing above 1",
@@ -348,5 +406,7 @@ ARGUMENTS = (
         keras=everywhere([1.386294]),
         ours="ValueError: `label_smoothing` must be a finite number, at least 0 and at most 1",
         why="the yes becomes a no",
+        region=RANGES,
+        upstream=SMOOTHING_VALIDATED,
     ),
 )

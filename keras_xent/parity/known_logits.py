@@ -6,6 +6,11 @@ CANCELS = "log Σ exp(z) and the target's logit differ by less than they are rou
 P_MINUS_ONE = "p - 1 is 0 once p rounds to 1"
 INFINITE_TIMES_ZERO = "0 · ∞ is NaN; a class with target 0 contributes 0"
 
+CERTAIN, CERTAIN_ANSWERS = "nothing but certainty over classes", "nothing but certain answers"
+INFINITE = "infinite logits"
+
+INFINITE_IN_TENSORFLOW = "https://github.com/tensorflow/tensorflow/issues/75256"
+
 FROM_LOGITS = (
     KnownDifference(
         name="categorical: confident and right",
@@ -17,6 +22,7 @@ FROM_LOGITS = (
         keras=everywhere([0.0]),
         ours=[2.061154e-9],
         why=CANCELS,
+        region=CERTAIN,
     ),
     KnownDifference(
         name="categorical: confident and right, gradient",
@@ -29,6 +35,7 @@ FROM_LOGITS = (
         keras=everywhere([[2.061154e-9, 0.0]]),
         ours=[[2.061154e-9, -2.061154e-9]],
         why=P_MINUS_ONE,
+        region=CERTAIN,
     ),
     KnownDifference(
         name="sparse: confident and right",
@@ -40,6 +47,7 @@ FROM_LOGITS = (
         keras=everywhere([0.0]),
         ours=[4.248354e-18],
         why=CANCELS,
+        region=CERTAIN,
     ),
     KnownDifference(
         name="sparse: confident and right, gradient",
@@ -52,6 +60,7 @@ FROM_LOGITS = (
         keras=everywhere([[2.061154e-9, 0.0, 5.602796e-9]]),
         ours=[[2.061154e-9, -7.663950e-9, 5.602796e-9]],
         why=P_MINUS_ONE,
+        region=CERTAIN,
     ),
     KnownDifference(
         name="binary: confident no",
@@ -63,6 +72,8 @@ FROM_LOGITS = (
         keras={"tensorflow": [2.061154e-9], "jax": [2.061154e-9], "torch": [0.0]},
         ours=[2.061154e-9],
         why="PyTorch adds z and softplus(-z), which cancel",
+        region=CERTAIN_ANSWERS,
+        upstream="https://github.com/pytorch/pytorch/issues/195529",
     ),
     KnownDifference(
         name="binary: confident yes, gradient",
@@ -75,6 +86,8 @@ FROM_LOGITS = (
         keras={"tensorflow": [[-2.061154e-9]], "jax": [[-2.061154e-9]], "torch": [[0.0]]},
         ours=[[-2.061154e-9]],
         why="PyTorch takes σ(z) - 1, which is 0 once σ(z) rounds to 1",
+        region=CERTAIN_ANSWERS,
+        upstream="https://github.com/pytorch/pytorch/issues/195677",
     ),
     KnownDifference(
         name="categorical: targets that do not sum to 1, gradient",
@@ -91,6 +104,7 @@ FROM_LOGITS = (
         },
         ours=[[-0.3117410, 0.3117410]],
         why="TensorFlow's gradient is p - t, which is that of its value only where Σ t = 1; it is (Σ t) p - t",
+        region="targets that do not sum to 1",
     ),
     KnownDifference(
         name="categorical: logit -inf",
@@ -102,6 +116,7 @@ FROM_LOGITS = (
         keras=everywhere([NAN]),
         ours=[1.313262],
         why=INFINITE_TIMES_ZERO,
+        region=INFINITE,
     ),
     KnownDifference(
         name="sparse: logit -inf",
@@ -113,6 +128,7 @@ FROM_LOGITS = (
         keras={"tensorflow": [1.313262], "jax": [NAN], "torch": {"3.12.0": [NAN], "3.14.0": [1.313262]}},
         ours=[1.313262],
         why=INFINITE_TIMES_ZERO,
+        region="infinite logits of class ids",
     ),
     KnownDifference(
         name="binary: logit -inf for a no",
@@ -124,6 +140,8 @@ FROM_LOGITS = (
         keras=everywhere([NAN]),
         ours=[0.0],
         why=INFINITE_TIMES_ZERO,
+        region=INFINITE,
+        upstream="https://github.com/pytorch/pytorch/issues/49844",
     ),
     KnownDifference(
         name="binary: logit inf for a yes",
@@ -135,6 +153,8 @@ FROM_LOGITS = (
         keras=everywhere([NAN]),
         ours=[0.0],
         why=INFINITE_TIMES_ZERO,
+        region=INFINITE,
+        upstream="https://github.com/pytorch/pytorch/issues/102894",
     ),
     KnownDifference(
         name="binary: logit inf for a no",
@@ -146,5 +166,7 @@ FROM_LOGITS = (
         keras={"tensorflow": [NAN], "jax": [INFINITY], "torch": [INFINITY]},
         ours=[INFINITY],
         why=INFINITE_TIMES_ZERO,
+        region=INFINITE,
+        upstream=INFINITE_IN_TENSORFLOW,
     ),
 )

@@ -2,10 +2,38 @@
 
 import numpy as np
 
-from .difference import BINARY, CATEGORICAL, INFINITY, LOGITS, NAN, SPARSE, KnownDifference, everywhere
+from .difference import (
+    BINARY,
+    BINARY_FOCAL,
+    CATEGORICAL,
+    CATEGORICAL_FOCAL,
+    GENERALIZED,
+    INFINITY,
+    KL,
+    LOGITS,
+    NAN,
+    SPARSE,
+    KnownDifference,
+    everywhere,
+)
 
 BEHIND_SOFTMAX = "TensorFlow takes the logits that the activation was given; the loss exceeds -log ε"
 DEAD_CLIP = "the clip to ε has no gradient; the logarithm does"
+ROUNDED_BY_PYTORCH = "PyTorch is given numbers in float32"
+SQUARED_SUM = "JAX divides by the square of the sum, which float32 does not hold"
+
+NEAR_0_OR_1 = "probabilities next to 0 or 1"
+ZERO_ROWS = "rows of zeros"
+ROUNDED_IDS = "class ids that are rounded"
+SQUARES = "squares of sums"
+BEYOND_FLOAT16 = "beyond float16"
+SMALL_IN_HALF = "small probabilities in half precision"
+FOCAL_IN_HALF = "focal losses in half precision"
+NUMBERS_IN_FLOAT64 = "numbers in float64"
+
+LOGITS_LOOKED_UP = "https://github.com/keras-team/keras/issues/15271"
+NO_GRADIENT = "https://github.com/keras-team/keras/issues/9664"
+DIVIDED_BY_0 = "https://github.com/keras-team/keras/issues/23551"
 
 FROM_PROBABILITIES = (
     KnownDifference(
@@ -17,6 +45,7 @@ FROM_PROBABILITIES = (
         keras={"tensorflow": [1.098612], "jax": [0.6931472], "torch": [0.6931472]},
         ours=[0.6931472],
         why="TensorFlow clips to 1 first, and renormalises what is left",
+        region="probabilities that do not sum to 1",
     ),
     KnownDifference(
         name="sparse: exact one-hot among many classes",
@@ -27,6 +56,7 @@ FROM_PROBABILITIES = (
         keras={"tensorflow": [0.004991333], "jax": [1.192093e-7], "torch": [1.192093e-7]},
         ours=[1.192093e-7],
         why="TensorFlow lifts 49,999 zeros to ε, and then renormalises",
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="categorical: behind a softmax",
@@ -38,6 +68,8 @@ FROM_PROBABILITIES = (
         keras={"tensorflow": [30.0], "jax": [16.11810], "torch": [16.11810]},
         ours=[16.11810],
         why=BEHIND_SOFTMAX,
+        region=NEAR_0_OR_1,
+        upstream=LOGITS_LOOKED_UP,
     ),
     KnownDifference(
         name="sparse: behind a softmax",
@@ -49,6 +81,8 @@ FROM_PROBABILITIES = (
         keras={"tensorflow": [30.0], "jax": [16.11810], "torch": [16.11810]},
         ours=[16.11810],
         why=BEHIND_SOFTMAX,
+        region=NEAR_0_OR_1,
+        upstream=LOGITS_LOOKED_UP,
     ),
     KnownDifference(
         name="binary: behind a sigmoid",
@@ -60,6 +94,8 @@ FROM_PROBABILITIES = (
         keras={"tensorflow": [30.0], "jax": [16.11810], "torch": [16.11810]},
         ours=[16.11810],
         why=BEHIND_SOFTMAX,
+        region=NEAR_0_OR_1,
+        upstream=LOGITS_LOOKED_UP,
     ),
     KnownDifference(
         name="binary: small probability of a no",
@@ -70,6 +106,7 @@ FROM_PROBABILITIES = (
         keras={"tensorflow": [1.7881395e-07], "jax": [1.7881395e-07], "torch": [1.5e-07]},
         ours=[1.5e-07],
         why="1 - p is rounded to a multiple of 6e-8; log1p(-p) is not",
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="categorical: saturated softmax, gradient",
@@ -82,6 +119,7 @@ FROM_PROBABILITIES = (
         keras={"tensorflow": [[-1.0, 1.0]], "jax": [[0.0, 0.0]], "torch": [[0.0, 0.0]]},
         ours=[[-1.0, 1.0]],
         why=DEAD_CLIP,
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="sparse: saturated softmax, gradient",
@@ -94,6 +132,7 @@ FROM_PROBABILITIES = (
         keras={"tensorflow": [[-1.0, 1.0]], "jax": [[0.0, 0.0]], "torch": [[0.0, 0.0]]},
         ours=[[-1.0, 1.0]],
         why=DEAD_CLIP,
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="binary: saturated sigmoid, gradient",
@@ -106,6 +145,8 @@ FROM_PROBABILITIES = (
         keras={"tensorflow": [[-1.0]], "jax": [[0.0]], "torch": [[0.0]]},
         ours=[[-1.0]],
         why=DEAD_CLIP,
+        region=NEAR_0_OR_1,
+        upstream=NO_GRADIENT,
     ),
     KnownDifference(
         name="sparse: a softmax passed as logits",
@@ -118,6 +159,7 @@ FROM_PROBABILITIES = (
         keras={"tensorflow": [1.313262], "jax": [0.9506657], "torch": [0.9506657]},
         ours=[0.9506657],
         why="TensorFlow goes back to [1, 2] and warns; the others apply a second softmax, as they are told",
+        region="probabilities passed as logits",
     ),
     KnownDifference(
         name="categorical: probability below ε, gradient",
@@ -129,6 +171,7 @@ FROM_PROBABILITIES = (
         keras=everywhere([[0.0, 0.0]]),
         ours=[[-1e9, 1.0]],
         why=DEAD_CLIP,
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="sparse: probability below ε, gradient",
@@ -140,6 +183,7 @@ FROM_PROBABILITIES = (
         keras=everywhere([[0.0, 0.0]]),
         ours=[[-1e9, 1.0]],
         why=DEAD_CLIP,
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="binary: probability below ε, gradient",
@@ -151,6 +195,8 @@ FROM_PROBABILITIES = (
         keras=everywhere([[0.0]]),
         ours=[[-1e9]],
         why=DEAD_CLIP,
+        region=NEAR_0_OR_1,
+        upstream=NO_GRADIENT,
     ),
     KnownDifference(
         name="categorical: all-zero row",
@@ -161,6 +207,8 @@ FROM_PROBABILITIES = (
         keras=everywhere([NAN]),
         ours=[16.11810],
         why="0 / 0 is NaN; zeros stay zeros, and cost -log ε",
+        region=ZERO_ROWS,
+        upstream=DIVIDED_BY_0,
     ),
     KnownDifference(
         name="categorical: all-zero row, gradient",
@@ -172,6 +220,8 @@ FROM_PROBABILITIES = (
         keras=everywhere([[NAN, NAN]]),
         ours=[[0.0, 0.0]],
         why="0 / 0 is NaN; zeros stay zeros",
+        region=ZERO_ROWS,
+        upstream=DIVIDED_BY_0,
     ),
     KnownDifference(
         name="sparse: all-zero row",
@@ -182,6 +232,7 @@ FROM_PROBABILITIES = (
         keras={"tensorflow": [0.6931472], "jax": [NAN], "torch": [NAN]},
         ours=[16.11810],
         why="0 / 0 is NaN; TensorFlow clips first, and finds all classes equally likely",
+        region=ZERO_ROWS,
     ),
     KnownDifference(
         name="sparse: all-zero row, gradient",
@@ -193,6 +244,31 @@ FROM_PROBABILITIES = (
         keras={"tensorflow": [[0.0, 0.0]], "jax": [[NAN, NAN]], "torch": [[NAN, NAN]]},
         ours=[[0.0, 0.0]],
         why="0 / 0 is NaN; zeros stay zeros",
+        region=ZERO_ROWS,
+    ),
+    KnownDifference(
+        name="categorical: probabilities that sum to 4e20, gradient",
+        loss=CATEGORICAL,
+        what="probabilities [1e20, 3e20], one-hot class 0: gradient",
+        compared="gradient",
+        y_true=[[1.0, 0.0]],
+        y_pred=[[1e20, 3e20]],
+        keras=everywhere([[-7.5e-21, 2.5e-21]]) | {"jax": [[-1e-20, 0.0]]},
+        ours=[[-7.5e-21, 2.5e-21]],
+        why=SQUARED_SUM,
+        region=SQUARES,
+    ),
+    KnownDifference(
+        name="categorical: probabilities that sum to 4e-20, gradient",
+        loss=CATEGORICAL,
+        what="probabilities [1e-20, 3e-20], one-hot class 0: gradient",
+        compared="gradient",
+        y_true=[[1.0, 0.0]],
+        y_pred=[[1e-20, 3e-20]],
+        keras=everywhere([[-7.5e19, 2.5e19]]) | {"jax": [[NAN, NAN]]},
+        ours=[[-7.5e19, 2.5e19]],
+        why=SQUARED_SUM,
+        region=SQUARES,
     ),
 )
 
@@ -207,6 +283,8 @@ HALF_PRECISION = (
         keras=everywhere([20.0]),
         ours=[2.059091e-6],
         why="labels are cast to the dtype of the loss: 257 becomes 256",
+        region=ROUNDED_IDS,
+        upstream="https://github.com/keras-team/keras/issues/15012",
     ),
     KnownDifference(
         name="binary: sure and right in float16",
@@ -218,6 +296,7 @@ HALF_PRECISION = (
         keras={"tensorflow": [NAN], "jax": [NAN], "torch": [0.0]},
         ours=[1.192093e-7],
         why="1 - ε rounds to 1, and 0 · log 0 is NaN; we compute in float32",
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="binary: sure and right in bfloat16",
@@ -229,6 +308,7 @@ HALF_PRECISION = (
         keras={"tensorflow": [NAN], "jax": [NAN], "torch": [0.0]},
         ours=[1.192093e-7],
         why="1 - ε rounds to 1, and 0 · log 0 is NaN; we compute in float32",
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="binary: sure and wrong in float16",
@@ -240,6 +320,7 @@ HALF_PRECISION = (
         keras={"tensorflow": [INFINITY], "jax": [INFINITY], "torch": [100.0]},
         ours=[15.94238],
         why="1 - ε rounds to 1, so that nothing is clipped; PyTorch has a bound of its own, 100",
+        region=NEAR_0_OR_1,
     ),
     KnownDifference(
         name="sparse: many classes in float16",
@@ -251,6 +332,70 @@ HALF_PRECISION = (
         keras={"tensorflow": [11.15625], "jax": [NAN], "torch": {"3.12.0": [NAN], "3.14.0": [INFINITY]}},
         ours=[11.15625],
         why="Σ exp(z) passes 65,504, the largest float16; we sum in float32",
+        region=BEYOND_FLOAT16,
+    ),
+    KnownDifference(
+        name="categorical: probability 2^-14 in float16, gradient",
+        loss=CATEGORICAL,
+        what='dtype="float16", probabilities [2^-14, 1], one-hot class 0: gradient',
+        compared="gradient",
+        y_true=[[1.0, 0.0]],
+        y_pred=[[2.0**-14, 1.0]],
+        arguments={"dtype": "float16"},
+        keras=everywhere([[-16384.0, 1.0]]),
+        ours=[[-4095.500, 0.2499695]],
+        why="ours is no steeper than 4096 in float16, so that sums of it stay below 65,504",
+        region=SMALL_IN_HALF,
+    ),
+    KnownDifference(
+        name="categorical: probability 2^-17 in float16, gradient",
+        loss=CATEGORICAL,
+        what='dtype="float16", probabilities [2^-17, 1], one-hot class 0: gradient',
+        compared="gradient",
+        y_true=[[1.0, 0.0]],
+        y_pred=[[2.0**-17, 1.0]],
+        arguments={"dtype": "float16"},
+        keras=everywhere([[NAN, INFINITY]]),
+        ours=[[-4095.938, 0.03124952]],
+        why="1 / p passes 65,504, the largest float16",
+        region=SMALL_IN_HALF,
+    ),
+    KnownDifference(
+        name="KL: probability 2^-9 in float16, gradient",
+        loss=KL,
+        what='dtype="float16", probabilities [2^-9, 0.5], targets [0.5, 0.5]: gradient',
+        compared="gradient",
+        y_true=[[0.5, 0.5]],
+        y_pred=[[2.0**-9, 0.5]],
+        arguments={"dtype": "float16"},
+        keras=everywhere([[-INFINITY, -1.0]]),
+        ours=[[-256.0, -1.0]],
+        why="the gradient of log(t / p) is made of t / p², which passes 65,504, the largest float16",
+        region=BEYOND_FLOAT16,
+    ),
+    KnownDifference(
+        name="categorical focal: logit 8 in bfloat16",
+        loss=CATEGORICAL_FOCAL,
+        what='dtype="bfloat16", logits [0, 8], one-hot class 1',
+        y_true=[[0.0, 1.0]],
+        y_pred=[[0.0, 8.0]],
+        arguments={**LOGITS, "dtype": "bfloat16"},
+        keras=everywhere([0.0]),
+        ours=[9.429926e-12],
+        why="1 - p is 0 once p rounds to 1, in bfloat16 from 0.998 on; we compute in float32",
+        region=FOCAL_IN_HALF,
+    ),
+    KnownDifference(
+        name="binary focal: logit 8 in bfloat16",
+        loss=BINARY_FOCAL,
+        what='dtype="bfloat16", logit 8, target 1',
+        y_true=[[1.0]],
+        y_pred=[[8.0]],
+        arguments={**LOGITS, "dtype": "bfloat16"},
+        keras={"tensorflow": [0.0], "jax": [NAN], "torch": [0.0]},
+        ours=[3.771970e-11],
+        why="1 - ε and σ(z) round to 1, and 0 · log 0 is NaN; we compute in float32",
+        region=FOCAL_IN_HALF,
     ),
     KnownDifference(
         name="categorical: mean of many losses in float16",
@@ -262,5 +407,57 @@ HALF_PRECISION = (
         keras=everywhere(INFINITY),
         ours=16.11810,
         why="the sum before the division passes 65,504, the largest float16; we sum in float32",
+        region=BEYOND_FLOAT16,
+    ),
+)
+
+FLOAT64 = (
+    KnownDifference(
+        name="binary: mean in float64",
+        loss=BINARY,
+        what='dtype="float64", probabilities [0.5, 0.25], targets [1, 0]',
+        y_true=[[1.0, 0.0]],
+        y_pred=[[0.5, 0.25]],
+        arguments={"dtype": "float64"},
+        keras={"tensorflow": [0.4904146265058631], "jax": [0.4904146194458008], "torch": [0.4904146194458008]},
+        ours=[0.4904146265058631],
+        why="JAX and PyTorch take the mean in float32",
+        region="means in float64",
+    ),
+    KnownDifference(
+        name="categorical focal: alpha in float64",
+        loss=CATEGORICAL_FOCAL,
+        what='dtype="float64", alpha=[0.1, 0.3], probabilities [0.5, 0.5], one-hot class 0',
+        y_true=[[1.0, 0.0]],
+        y_pred=[[0.5, 0.5]],
+        arguments={"dtype": "float64", "alpha": [0.1, 0.3]},
+        keras={"tensorflow": [0.01732867977221608], "jax": [0.01732867951399863], "torch": [0.01732867977221608]},
+        ours=[0.01732867951399863],
+        why="TensorFlow and PyTorch round the list to float32",
+        region="α per class in float64",
+    ),
+    KnownDifference(
+        name="generalised: q in float64",
+        loss=GENERALIZED,
+        what='dtype="float64", q=0.9, probabilities [0.5, 0.5], label 0',
+        y_true=[0],
+        y_pred=[[0.5, 0.5]],
+        arguments={"dtype": "float64", "q": 0.9},
+        keras=everywhere([0.5156814097020593]) | {"torch": [0.5156813998620378]},
+        ours=[0.5156814097020593],
+        why=ROUNDED_BY_PYTORCH,
+        region=NUMBERS_IN_FLOAT64,
+    ),
+    KnownDifference(
+        name="KL: ε in float64",
+        loss=KL,
+        what='dtype="float64", probabilities [0.5, 1], targets [0, 1]',
+        y_true=[[0.0, 1.0]],
+        y_pred=[[0.5, 1.0]],
+        arguments={"dtype": "float64"},
+        keras=everywhere([-1.5424948470398373e-06]) | {"torch": [-1.542494863896973e-06]},
+        ours=[-1.5424948470398373e-06],
+        why=ROUNDED_BY_PYTORCH,
+        region=NUMBERS_IN_FLOAT64,
     ),
 )

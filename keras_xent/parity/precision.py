@@ -4,20 +4,16 @@
 """
 
 import argparse
-import importlib.util
 import itertools
-import json
-import os
-import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from .bounds import LIMIT, SLACK
+from .processes import BACKENDS, Child, CrashError, installed
+from .report import listed
 
-BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 BEGIN, END = "<!-- precision: begin -->", "<!-- precision: end -->"
 FULL = {"scales": [0.01, 1.0, 30.0, 1000.0], "classes": [2, 50, 5000, 50_000]}
 QUICK = {"scales": [1.0, 30.0], "classes": [2, 5000], "elements": 20_000, "exact": 40, "modes": 1}
@@ -67,7 +63,7 @@ def main(argv=None):
     for backend in arguments.backend:
         try:
             found[backend] = measure(backend, plan)
-        except ChildProcessError as error:
+        except CrashError as error:
             print(error, file=sys.stderr)
             return 1
     text = report(found, plan, command(arguments))
@@ -118,38 +114,20 @@ def command(arguments):
     return " ".join(words)
 
 
-def installed(module):
-    """Whether a module can be imported, without importing it."""
-    return importlib.util.find_spec(module) is not None
-
-
 def measure(backend, plan):
     """What one process finds out on one backend: what it ran on, and the measurements."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    command = [sys.executable, "-m", "keras_xent.parity.precision_measure", json.dumps(plan)]
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "KERAS_BACKEND": backend}
     setting: dict[str, Any] = {}
     measurements: list[dict[str, Any]] = []
-    with (
-        tempfile.TemporaryFile("w+") as errors,
-        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as child,
-    ):
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress, Child(backend) as child:
         task = progress.add_task(BACKENDS[backend], total=None)
-        assert child.stdout is not None
-        for line in filter(lambda line: line.startswith(("{", "[")), child.stdout):
-            if not setting:
-                setting = json.loads(line)
-                progress.update(task, total=setting.pop("turns"))
-            else:
-                measurements += json.loads(line)
-                progress.advance(task)
-        if child.wait():
-            errors.seek(0)
-            raise ChildProcessError(f"{errors.read()}\n{BACKENDS[backend]} failed with exit code {child.returncode}.")
+        for answer in child.ask("precision", **plan):
+            setting |= answer.get("setting", {})
+            measurements += answer.get("measurements", [])
+            progress.update(task, total=answer.get("total"), advance=answer.get("done", 0))
     return setting, measurements
 
 
@@ -170,8 +148,13 @@ def failed(measurements):
 
 def report(found, plan, command):
     """The table in Markdown, and above it what it shows."""
-    versions = {f"Keras {setting['Keras']}": None for setting, _ in found.values()}
-    versions |= {f"{BACKENDS[backend]} {found[backend][0][backend]}": None for backend in found}
+    versions = [
+        f"{name} {setting['versions'][name]}"
+        for name in ("Keras", *BACKENDS.values())
+        for setting, _ in found.values()
+        if name in setting["versions"]
+    ]
+    versions = dict.fromkeys(versions)
     devices = dict.fromkeys(setting["device"] for setting, _ in found.values())
     above = (
         f"`{command}` measured on {listed(devices)} with {listed(versions)}, from logits of scale "
@@ -205,12 +188,6 @@ def cell(measurements):
     if measurements[0]["who"] == "ours" or not share:
         return shown
     return f"{shown}, {f'{share:.1g}' if share < 1 else f'{share:.0f}'} %"
-
-
-def listed(words):
-    """A, b and c."""
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def split(text):

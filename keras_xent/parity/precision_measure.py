@@ -1,17 +1,9 @@
-"""Measures, on the active backend, the errors of our losses and of Keras's: `precision.py` runs this once per backend.
+"""Measures, on the active backend, the errors of our losses and of Keras's: `precision.py` asks for it once per backend."""
 
-`python -m keras_xent.parity.precision_measure PLAN` writes one JSON object a line: first what is being measured, then the
-measurements. PLAN is a `Plan` in JSON.
-"""
-
-import contextlib
-import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import numpy as np
 from keras import losses as built_in
 from keras import ops
@@ -173,27 +165,10 @@ def value_and_gradient(function, mode):
     return arrays
 
 
-def setting():
-    """What the numbers depend on."""
-    module = __import__(BACKEND)
-    device = str(ops.zeros(1).device)
-    return {"Keras": keras.__version__, BACKEND: module.__version__, "device": "CPU" if "CPU" in device.upper() else device}
-
-
-def main(plan_in_json):
-    """Writes what is measured."""
-    plan = Plan(**json.loads(plan_in_json))
-    with contextlib.redirect_stdout(sys.stderr):  # whatever a backend has to say
-        say(setting() | {"turns": len(plan.classes) * len(CASES)})
-        for num_classes in plan.classes:
-            for case in CASES:
-                say([*measurements(plan, case, num_classes)])
-
-
-def say(something):
-    """One line of JSON to the process that waits for it."""
-    print(json.dumps(something), file=sys.__stdout__, flush=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def measured(**plan):
+    """The task "precision" of `worker`: what is measured, case by case."""
+    plan = Plan(**plan)
+    yield {"total": len(plan.classes) * len(CASES)}
+    for num_classes in plan.classes:
+        for case in CASES:
+            yield {"measurements": [*measurements(plan, case, num_classes)], "done": 1}

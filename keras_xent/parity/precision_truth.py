@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import reference
-from ..reference import _arithmetic as a
+from . import terms
 
 DIGITS = 60  # 1 - p takes 38 of them at the smallest p that float32 holds
 
@@ -28,12 +28,8 @@ def sizes(function, y_true, logits, options, losses, gradient, soft):
     if function == "kl_divergence":  # cross-entropy - entropy
         losses = np.maximum(losses, reference.categorical_crossentropy(y_true, logits, from_logits=True))
     if soft:
-        log_probs, pulls = a.log_softmax(logits, -1), y_true
-        if "gamma" in options:
-            gamma, remainders = options["gamma"], -np.expm1(log_probs)
-            slopes = np.exp(log_probs) * -log_probs / np.where(remainders == 0, np.inf, remainders)
-            pulls = options.get("alpha", 0.25) * y_true * remainders**gamma * (1.0 + gamma * slopes)
-        gradient = np.maximum(pulls, pulls.sum(-1, keepdims=True) * np.exp(log_probs))
+        focus = {"alpha": options.get("alpha", 0.25), "gamma": options["gamma"]} if "gamma" in options else {}
+        gradient = np.maximum(*terms.of_logits(y_true, logits, **focus))
     return np.abs(losses), np.abs(gradient)
 
 

@@ -1,12 +1,24 @@
 """Runs a loss on the active backend: tensors in, arrays out, its values with their gradient, eager and compiled."""
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import ops
 
 BACKEND = keras.backend.backend()
 # How a function can be run here. "compiled" is tf.function, jax.jit or torch.compile.
-MODES = {"tensorflow": ("eager", "compiled", "xla"), "jax": ("eager", "compiled"), "torch": ("eager", "compiled")}[BACKEND]
+MODES = {"tensorflow": ("eager", "compiled", "xla"), "jax": ("compiled", "eager"), "torch": ("eager", "compiled")}[BACKEND]
+USUAL = MODES[0]  # what takes least time for a function that is called once: JAX compiles each operation of an eager one
+
+
+def having(dtype):
+    """A context in which the backend has that dtype: JAX has no float64 unless it is told to."""
+    if BACKEND != "jax" or dtype != "float64":
+        return contextlib.nullcontext()
+    import jax
+
+    return jax.enable_x64(True)
 
 
 def tensor(array, dtype=None):
@@ -51,7 +63,12 @@ def compiled(function, mode):
 def with_gradient(function, mode="eager"):
     """What gives the values of `function(x, *others)` and the gradient of their sum by `x`, as arrays."""
     run = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[BACKEND](function, mode)
-    return lambda x, *others: tuple(array(part) for part in run(x, *others))
+
+    def arrays(x, *others):
+        values, gradient = run(x, *others)
+        return array(values), array(gradient)
+
+    return arrays
 
 
 def value_and_gradient(function, x, mode="eager"):

@@ -1,0 +1,200 @@
+"""`assert_parity`: one loss against another, or against the definition, in one line of a test."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from .cases import Case
+from .choose import CASES, modes_of, varied
+from .corpus import GROUPS
+from .corpus import corpus as corpus_cases
+from .disagreement import said, snippet
+from .examine import Finding, examine
+from .fitting import Fitting
+from .implementations import Implementation, UsageError
+from .named import corpus_of, described, found, implementation
+from .running import MODES, USUAL, rounded
+from .shrink import shrunk
+
+
+class ParityError(AssertionError):
+    """Two losses that are not the same; its text has the input, both values and gradients, the errors and their bounds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Two things to compare, and the cases for it."""
+
+    subject: Implementation
+    reference: Implementation
+    cases: list[tuple[Case, tuple[str, ...]]]  # each with its modes
+    strict: bool = False
+    fits: Callable[[Case], bool] = lambda case: True  # whether a case, made smaller, is still one for the two
+
+    def findings(self):
+        """One after the other, each case in its modes."""
+        for case, modes in self.cases:
+            yield from examine(self.subject, [self.reference], case, modes, self.strict)
+
+    def smallest(self, finding: Finding) -> Finding:
+        """The same disagreement on the smallest input that still shows it."""
+
+        def again(case):
+            return next(iter(examine(self.subject, [self.reference], case, (finding.mode,), self.strict)), None)
+
+        def fails(case):
+            other = again(case) if self.fits(case) else None
+            return other is not None and other.verdict == finding.verdict
+
+        return again(shrunk(finding.case, fails)) or finding
+
+
+def assert_parity(
+    loss: Any,
+    reference: Any = "definition",
+    *,
+    corpus: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    y_true: Any = None,
+    y_pred: Any = None,
+    sample_weight: Any = None,
+    reduction: str | None = None,
+    dtype: str = "float32",
+    cases: int | None = CASES,
+    seed: int = 0,
+    groups: Collection[str] = tuple(GROUPS),
+    mode: str | None = None,
+    strict: bool = False,
+) -> int:
+    """Asserts that a loss equals a reference, in value and gradient, on the active backend.
+
+    |loss - reference| <= (80 + √n) ε · max(|reference|, floor), n being the number of predictions: element by element, for the
+    values (in nats) and for their gradient by `y_pred`. Twice as much where both are rounded, and `floor` is then as large
+    as the logits (1 for a gradient), which textbooks subtract from their log-sum-exp. What is not finite has to agree.
+
+    Args:
+        loss: A loss class, a loss object, a function of `(y_true, y_pred)`, or the name of one: `"module:Name"`, or a class of
+            this package. A class is made anew for each case, with those of the case's arguments that it takes.
+        reference: The same; or `"definition"` (`keras_xent.reference`, in float64), `"Keras"` (the built-in loss), or a library
+            that is installed: `"tf_keras"` on TensorFlow, `"torch.nn.functional"` on PyTorch, `"optax"` on JAX. A function in
+            NumPy whose module also has its `<name>_gradient` is a definition.
+        corpus: The loss of this package that takes the same inputs; None: found out from the class or the name.
+        arguments: Arguments that are to hold in all cases, such as `{"from_logits": True}`. Each side is given those that it
+            takes. Other arguments take turns, if both sides take them.
+        y_true: Targets (a pair with the hard labels, where the loss has an argument `labels`), and ...
+        y_pred: ... predictions of one case: the only one that is compared then.
+        sample_weight: Weights for that case.
+        reduction: The reduction for that case; None: that of the loss object, or none.
+        dtype: The dtype of that case: `"float32"`, `"float64"`, `"float16"` or `"bfloat16"`.
+        cases: How many cases of the corpus, of 113 to 146; None: all.
+        seed: From which the corpus is drawn.
+        groups: Which parts of the corpus: `"ordinary"`, `"dtypes"`, `"extreme"`, `"degenerate"`, `"weights"`.
+        mode: `"eager"`, `"compiled"` (`tf.function`, `jax.jit`, `torch.compile`) or, on TensorFlow, `"xla"`. None: each case in
+            the usual one (compiled on JAX, else eager), one case in 15 in all.
+        strict: Against the definition: whether the loss is to be as exact as this package's, which lose no digit of confident
+            predictions and compute half precision in float32.
+
+    Returns:
+        The number of comparisons that were made.
+
+    Raises:
+        ParityError: An `AssertionError`, for the first case that disagrees, made as small as it can be. Its text has the input,
+            both values, both gradients, errors and bounds, and a snippet that shows it again.
+        ValueError: Something that cannot be compared: a name that is not found, inputs that cannot be told, no case that fits.
+
+    Differs from Keras:
+        Keras has nothing like it.
+
+    Example:
+        >>> keras_xent.parity.assert_parity(keras.losses.KLDivergence, groups=["ordinary"], cases=4)
+        4
+        >>> wrong = lambda y_true, y_pred: 1.0001 * keras.losses.kl_divergence(y_true, y_pred)
+        >>> keras_xent.parity.assert_parity(wrong, corpus="KLDivergence")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        keras_xent.parity.assertion.ParityError: ...
+
+    Source:
+        The definitions: `keras_xent.reference`; the bound: `keras_xent.parity.bounds`.
+    """
+    one_case = None
+    if y_pred is not None:
+        one_case = {"y_true": y_true, "y_pred": y_pred, "sample_weight": sample_weight, "reduction": reduction, "dtype": dtype}
+    comparison = prepared(
+        loss,
+        reference,
+        corpus=corpus,
+        arguments=arguments,
+        one_case=one_case,
+        cases=cases,
+        seed=seed,
+        groups=groups,
+        mode=mode,
+        strict=strict,
+    )
+    number = 0
+    for finding in comparison.findings():
+        number += 1
+        if not finding.ok:
+            finding = finding if one_case else comparison.smallest(finding)
+            raise ParityError(f"{said(finding)}\n\n{snippet(finding, code_of(loss), code_of(reference), strict)}")
+    if not number:
+        raise UsageError("No case fits both: see `arguments`, `corpus` and `groups`.")
+    return number
+
+
+def prepared(loss, reference, *, corpus, arguments, cases, seed, groups, strict, one_case=None, mode=None):
+    """The comparison that is asked for; an error that says what of it cannot be."""
+    arguments = dict(arguments or {})
+    things = [found(thing) if isinstance(thing, str) else thing for thing in (loss, reference)]
+    inputs = corpus_of(*reversed(things), named=corpus)
+    if mode is not None and mode not in MODES:
+        raise UsageError(f"`mode` must be one of {', '.join(MODES)} here, not {mode!r}.")
+    unknown = set(groups) - set(GROUPS)
+    if unknown:
+        raise UsageError(f"There is no group {', '.join(sorted(unknown))}; choose from {', '.join(GROUPS)}.")
+    fitting = Fitting(things, inputs, arguments)
+    subject, other = (implementation(thing, arguments) for thing in things)
+    if one_case:
+        drawn = [the_case(inputs, arguments, fitting, **one_case)]
+        modes = (mode or USUAL,)
+    else:
+        every = filter(None, map(fitting.fit, corpus_cases(inputs, seed, groups)))
+        drawn = varied((case for case in every if subject.takes(case) and other.takes(case)), cases)
+        modes = None if mode is None else (mode,)
+    with_modes = [(case, modes_of(place, modes)) for place, case in enumerate(drawn)]
+    return Comparison(subject, other, with_modes, strict, fitting.unchanged)
+
+
+def the_case(inputs, arguments, fitting, y_true, y_pred, sample_weight, reduction, dtype):
+    """The case that a user spells out."""
+    y_true, hard_labels = y_true if arguments.get("labels") else (y_true, None)
+    case = Case(
+        inputs,
+        "given",
+        "the given input",
+        np.asarray(y_true),
+        rounded(np.asarray(y_pred, "float64"), dtype),
+        {"from_logits": False, "axis": -1} | fitting.settled | {k: v for k, v in arguments.items() if k not in fitting.own},
+        dtype,
+        reduction or fitting.reduction or "none",
+        None if sample_weight is None else np.asarray(sample_weight, "float64"),
+        None if hard_labels is None else np.asarray(hard_labels),
+        fitting.own,
+    )
+    if not fitting.unchanged(case):
+        raise UsageError("The loss object was made with another `dtype`, reduction or other arguments than are asked for.")
+    return case
+
+
+def code_of(thing):
+    """How a snippet names it."""
+    if isinstance(thing, str):
+        return repr(thing)
+    name = described(thing)
+    try:
+        importable = found(name) is thing
+    except UsageError:
+        importable = False
+    return repr(name) if importable else f"...,  # {name}"
