@@ -92,7 +92,7 @@ def assert_parity(
         seed: From which the corpus is drawn.
         groups: Which parts of the corpus: `"ordinary"`, `"dtypes"`, `"extreme"`, `"degenerate"`, `"weights"`.
         mode: `"eager"`, `"compiled"` (`tf.function`, `jax.jit`, `torch.compile`) or, on TensorFlow, `"xla"`. None: each case in
-            the usual one (compiled on JAX, else eager), one case in 15 in all.
+            the usual one (compiled on JAX, else eager), one case in 20 in all.
         strict: Against the definition: whether the loss is to be as exact as this package's, which lose no digit of confident
             predictions and compute half precision in float32.
 

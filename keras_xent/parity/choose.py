@@ -2,10 +2,12 @@
 
 import collections
 
+import numpy as np
+
 from .running import MODES, USUAL
 
-CASES, QUICK_CASES = 60, 12  # per loss
-OTHER_MODES = 15  # one case in so many is also run in the other modes, which take a second or more each
+CASES, QUICK_CASES = 48, 8  # per loss
+OTHER_MODES = 20  # one case in so many is also run in the other modes, which take seconds each
 
 
 def varied(cases, number: int | None = CASES):
@@ -15,20 +17,23 @@ def varied(cases, number: int | None = CASES):
         return every
     traits = [traits_of(case) for case in every]
     seen = collections.Counter()
-    chosen = []
+    chosen: list[int] = []
     for _ in range(number):
-        left = set(range(len(every))) - {*chosen}
-        best = max(sorted(left), key=lambda place: sum(0.5 ** seen[trait] for trait in traits[place]))
+        left = [place for place in range(len(every)) if place not in chosen]
+        best = max(left, key=lambda place: sum(weight * 0.5 ** seen[trait] for trait, weight in traits[place].items()))
         chosen.append(best)
-        seen.update(traits[best])
+        seen.update(traits[best].keys())
     return [every[place] for place in sorted(chosen)]
 
 
 def traits_of(case):
-    """What tells a case from others: its inputs in words, and each argument, from logits and from probabilities."""
+    """What tells a case from others, and how much that counts: its fields and arguments, alone and with `from_logits`."""
     arguments = {name: type(value) if isinstance(value, (list, dict)) else value for name, value in case.arguments.items()}
-    traits = [case.group, case.what, case.dtype, case.reduction, case.y_pred.ndim, *arguments.items()]
-    return [(trait, case.arguments["from_logits"]) for trait in traits]
+    weights = case.sample_weight is not None, np.shape(case.sample_weight)
+    fields = {"group": case.group, "dtype": case.dtype, "reduction": case.reduction, "rank": case.y_pred.ndim, "weights": weights}
+    traits = [*fields.items(), *arguments.items()]
+    beside = {(trait, case.arguments["from_logits"]): 1.0 for trait in traits}
+    return dict.fromkeys(traits, 2.0) | beside | {case.what: 0.5}
 
 
 def modes_of(place, modes=None):

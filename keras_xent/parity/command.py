@@ -18,7 +18,7 @@ from .processes import BACKENDS, Child, CrashError, gpu_possible, installed
 from .regions import REGIONS
 from .report import Place, Report, listed
 
-WIDTH = 160  # of tables in a file or a log
+WIDTH, WIDE = 160, 240  # of tables in a file or a log
 NO_GPU = "GPU: not run: there is none here (no device file of NVIDIA or AMD)"
 DESCRIPTION = """
 Checks losses: value and gradient, eager and compiled, over a seeded corpus of ordinary, extreme and degenerate inputs, all
@@ -26,7 +26,7 @@ dtypes, ranks, axes, reductions and weights, on each installed backend and devic
 
 Without --loss: every keras_xent loss against its definition (NumPy, float64), Keras's built-in loss and, where installed,
 tf_keras (on TensorFlow), torch.nn.functional (PyTorch) and optax (JAX); and whether every named difference from Keras is still as
-stated.
+stated (see --known).
 With --loss: that loss alone; a loss of your own, named module:Name, is compared with --reference (default: the definition).
 """
 EPILOG = """
@@ -79,7 +79,11 @@ def add_arguments(parser):
         "--groups", nargs="+", choices=GROUPS, metavar="GROUP", help="; ".join(f"{k}: {v}" for k, v in GROUPS.items())
     )
     what.add_argument("--seed", type=int, default=0, metavar="N", help="of the corpus (default: 0); same seed, same report")
-    what.add_argument("--quick", action="store_true", help=f"{QUICK_CASES} cases per loss: under a minute")
+    what.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"{QUICK_CASES} cases per loss, in one mode (compiled on JAX, else eager), and no named differences: under a minute",
+    )
     where = parser.add_argument_group("where")
     where.add_argument(
         "--backend", nargs="+", choices=BACKENDS, metavar="NAME", help=f"{', '.join(BACKENDS)} (default: all installed)"
@@ -167,7 +171,7 @@ def main(argv=None):
 
     argv = sys.argv[1:] if argv is None else argv
     parser, options = parse(argv)
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    console = Console(width=None if sys.stdout.isatty() else WIDE if options.known else WIDTH)
     if options.known:
         show_known(console)
         return 0
@@ -186,6 +190,7 @@ def main(argv=None):
                     for backend in options.backend:
                         places[len(places)] = Place(backend, device, wanted), path
         notes = [NO_GPU] if options.device == "all" and not gpu_possible() else []
+        notes += ["--quick: one mode for each backend, and no named differences"] if options.quick else []
         report = Report(
             shlex.join(["keras-xent", "parity", *argv]),
             [place for place, _ in places.values()],
@@ -214,7 +219,7 @@ def main(argv=None):
 
 def task_of(options):
     """What each process is to do."""
-    common = {"cases": options.cases, "seed": options.seed, "groups": options.groups}
+    common = {"cases": options.cases, "seed": options.seed, "groups": options.groups, "one_mode": options.quick}
     if options.custom:
         (loss,) = options.loss
         return common | {
@@ -225,7 +230,12 @@ def task_of(options):
             "corpus": options.corpus,
             "strict": options.strict,
         }
-    return common | {"task": "losses", "names": list(options.loss or KINDS), "known": options.loss is None}
+    return common | {"task": "losses", "names": list(options.loss or KINDS), "known": checks_known(options)}
+
+
+def checks_known(options):
+    """Whether the named differences from Keras are looked at, which takes JAX half a minute."""
+    return not (options.quick or options.custom or options.loss)
 
 
 def run(places, task):
@@ -266,10 +276,12 @@ def work(place, path, task, progress, bar, console):
 def show_known(console):
     """The named differences, each with what Keras gives and why."""
     from rich.table import Table
+    from rich.text import Text
 
     heads, rows = known.listing()
     table = Table(*heads, show_lines=True)
-    for row in rows:
-        table.add_row(*row)
+    for *row, upstream in rows:
+        thread = "#".join(upstream.removeprefix("https://github.com/").rsplit("/", 2)[::2])  # owner/name#number
+        table.add_row(*row, Text(thread, style=f"link {upstream}" if upstream else ""))
     console.print(table)
     console.print(f"{len(rows)} named differences.", highlight=False)

@@ -95,7 +95,7 @@ def snippet(finding: Finding, subject: str, reference: str, strict: bool = False
     ]
     if case.sample_weight is not None:
         arguments.append(f"sample_weight={array_of(case.sample_weight)}")
-    arguments += [f"arguments={dict(case.arguments | case.own_arguments)!r}", f"reduction={case.reduction!r}"]
+    arguments += [f"arguments={dict(**case.arguments, **case.own_arguments)!r}", f"reduction={case.reduction!r}"]
     if case.dtype != "float32":
         arguments.append(f"dtype={case.dtype!r}")
     if strict:

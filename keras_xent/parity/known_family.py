@@ -3,6 +3,7 @@
 import numpy as np
 
 from .difference import BINARY_FOCAL, CATEGORICAL_FOCAL, GENERALIZED, INFINITY, KL, NAN, KnownDifference, everywhere
+from .known_dtypes import BEYOND_FLOAT16, ROUNDED_IDS
 from .known_inputs import (
     DTYPE_IN_CONFIG,
     FEWER_AXES,
@@ -18,7 +19,7 @@ from .known_inputs import (
     PROBS,
     UNKNOWN,
 )
-from .known_probabilities import BEYOND_FLOAT16, DEAD_CLIP, NEAR_0_OR_1, ROUNDED_IDS
+from .known_probabilities import DEAD_CLIP, NEAR_0_OR_1
 
 DIVERGENCE = (
     KnownDifference(

@@ -16,7 +16,7 @@ from .running import rounded
 
 HALF = ("float16", "bfloat16")
 LARGEST_HALF = 65504.0  # of float16
-STEEP_HALF = 2.0**-12  # below it the gradient of a logarithm is bounded in float16
+STEEP_HALF = 2.0**-12  # a probability below which the gradient of a logarithm is bounded in float16
 NEXT_BELOW_1 = 2.0**-24  # what is nearer to 1 rounds to it in float32
 SQUARES = 2.0**-126, 2.0**126  # of float32: their inverses are normal numbers too
 
@@ -148,7 +148,12 @@ def weights_lack_axes(case):
 def nan_without_weight(case):
     """Whether predictions are NaN, and none of these counts."""
     unknown = np.isnan(case.y_pred).any(axis=case.axis)
-    return bool(unknown.any()) and not (case.pull(np.zeros(unknown.shape))[unknown] != 0).any()
+    if not unknown.any():
+        return False
+    try:
+        return not (case.pull(np.zeros(unknown.shape))[unknown] != 0).any()
+    except ValueError:  # weights that do not fit
+        return False
 
 
 def ignores_probs(case):
@@ -159,20 +164,25 @@ def ignores_probs(case):
 # ---------------------------------------------------------------------------------------------------------- logits
 
 
-def is_certain(case):
-    """Whether every prediction is right, and its probability rounds to 1."""
-    if from_probs(case) or case.y_pred.size == 0 or case.arguments.get("label_smoothing"):
+def certain_classes(case):
+    """Whether every example is right, and the probability of its class rounds to 1."""
+    taken = case.loss in (CATEGORICAL, SPARSE) and not from_probs(case) and not case.arguments.get("label_smoothing")
+    if not taken or case.y_pred.size == 0 or not np.isfinite(case.y_pred).all():
         return False
-    if case.loss in (BINARY, BINARY_FOCAL):
-        margins = np.where(case.y_true == 1, case.y_pred, np.where(case.y_true == 0, -case.y_pred, 0.0))
-        return bool((margins > -np.log(NEXT_BELOW_1)).all())
-    if not over_classes(case) or not np.isfinite(case.y_pred).all():
+    ids = KINDS[case.loss] == "ids"
+    if not ids and (case.y_true.max(axis=case.axis) != case.y_true.sum(axis=case.axis)).any():
         return False
-    if KINDS[case.loss] == "dense" and (case.y_true.max(axis=case.axis) != case.y_true.sum(axis=case.axis)).any():
-        return False
-    labels = case.y_true if KINDS[case.loss] == "ids" else case.y_true.argmax(axis=case.axis)
     others = 1.0 - softmax(case.y_pred, case.axis).max(axis=case.axis)
-    return bool((others < NEXT_BELOW_1).all()) and np.array_equal(labels, case.y_pred.argmax(axis=case.axis))
+    right = np.array_equal(case.y_true if ids else case.y_true.argmax(axis=case.axis), case.y_pred.argmax(axis=case.axis))
+    return right and bool((others < NEXT_BELOW_1).all())
+
+
+def certain_answers(case):
+    """Whether every answer is right, and its probability rounds to 1."""
+    if case.loss != BINARY or from_probs(case) or case.y_pred.size == 0 or case.arguments.get("label_smoothing"):
+        return False
+    margins = np.where(case.y_true == 1, case.y_pred, np.where(case.y_true == 0, -case.y_pred, 0.0))
+    return bool((margins > -np.log(NEXT_BELOW_1)).all())
 
 
 def logits_are_a_softmax(case):
@@ -229,21 +239,22 @@ def labels_are_rounded(case):
 
 
 def beyond_float16(case):
-    """Whether what is made on the way passes the largest float16: a softmax's sum, a quotient of targets, a sum of losses."""
+    """Whether what is made on the way passes the largest float16: a softmax's sum, a quotient, a sum of losses."""
     if case.dtype != "float16":
         return False
     if not from_probs(case) and over_classes(case):
         powers = np.exp(case.y_pred - case.y_pred.max(axis=case.axis, keepdims=True))
         return bool((powers.sum(axis=case.axis) > LARGEST_HALF).any())
-    if case.loss == KL:  # d log(t / p) / d p is made of t / p²
-        return bool((case.y_true / np.maximum(case.y_pred, keras.config.epsilon()) ** 2 > LARGEST_HALF).any())
+    if case.loss == KL:  # d log(t / p) / d p is made of p / t and t / p²
+        y_true, y_pred = (np.maximum(each, keras.config.epsilon()) for each in (case.y_true, case.y_pred))
+        return bool((np.maximum(y_pred / y_true, y_true / y_pred**2) > LARGEST_HALF).any())
     if case.reduction == "none":
         return False
     return bool(case.with_(reduction="sum", sample_weight=None).definition()[0] > LARGEST_HALF)
 
 
 def small_in_half(case):
-    """Whether a probability is so small that half precision has no digits, or no number, for its inverse's gradient."""
+    """Whether a probability is small for half precision: its inverse, of which gradients are made, is coarse or infinite."""
     return case.dtype in HALF and from_probs(case) and bool((case.y_pred < STEEP_HALF).any())
 
 
@@ -312,15 +323,21 @@ REGIONS = (
         ("jax", "torch"),
     ),
     Region("class ids that are rounded", "half precision, class ids above what it counts to", labels_are_rounded),
-    Region("beyond float16", "float16, a sum over classes or of losses, or a target over p², that passes 65,504", beyond_float16),
-    Region("small probabilities in half precision", "half precision, a probability below 2.4e-4", small_in_half),
     Region(
-        "focal losses in half precision",
-        "half precision, focal losses",
-        lambda case: case.dtype in HALF and is_focal(case),
+        "beyond float16",
+        "float16, a sum over classes or of losses, or a quotient of target and p, that passes 65,504",
+        beyond_float16,
+    ),
+    Region("small probabilities in half precision", "half precision, a probability below 2.4e-4", small_in_half),
+    Region("focal losses in half precision", "half precision, focal losses", lambda case: case.dtype in HALF and is_focal(case)),
+    Region(
+        "class ids with probabilities in half precision",
+        "half precision, class ids, probabilities",
+        lambda case: case.dtype in HALF and case.loss == SPARSE and from_probs(case),
+        ("tensorflow",),
     ),
     Region("means in float64", "float64, binary losses", mean_is_rounded, ("jax", "torch")),
-    Region("α per class in float64", "float64, α per class that float32 rounds", alphas_are_rounded, ("tensorflow", "torch")),
+    Region("alpha per class in float64", "float64, α per class that float32 rounds", alphas_are_rounded, ("tensorflow", "torch")),
     Region(
         "numbers in float64",
         "float64, a q, γ or α that float32 rounds, or the ε of a divergence",
@@ -329,7 +346,10 @@ REGIONS = (
     ),
     Region("rows of zeros", "probabilities of 0 for all classes", has_zero_row),
     Region(
-        "squares of sums", "probabilities that sum to more than 1e19 or less than 1e-19: the gradient", squares_of_sums, ("jax",)
+        "squares of sums",
+        "probabilities that sum to more than 1e19 or less than 1e-19: the gradient under XLA",
+        squares_of_sums,
+        ("tensorflow", "jax"),
     ),
     Region(
         "probabilities that do not sum to 1",
@@ -354,20 +374,16 @@ REGIONS = (
         lambda case: case.loss == BINARY_FOCAL and not from_probs(case) and bool(((case.y_pred > 6.9) & (case.y_true < 1)).any()),
         ("jax", "torch"),
     ),
-    Region(
-        "small q",
-        "q below 0.01",
-        lambda case: case.loss == GENERALIZED and case.arguments.get("q", 0.5) < 0.01,
-    ),
+    Region("small q", "q below 0.01", lambda case: case.loss == GENERALIZED and case.arguments.get("q", 0.5) < 0.01),
     Region(
         "nothing but certainty over classes",
         "logits, every example right with a probability that rounds to 1",
-        lambda case: case.loss in (CATEGORICAL, SPARSE) and is_certain(case),
+        certain_classes,
     ),
     Region(
         "nothing but certain answers",
         "logits, every answer right with a probability that rounds to 1",
-        lambda case: case.loss == BINARY and is_certain(case),
+        certain_answers,
         ("torch",),
     ),
     Region(

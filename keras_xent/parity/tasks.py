@@ -9,9 +9,10 @@ from .examine import examine
 from .implementations import DEFINITION, KERAS, OURS, UsageError
 from .known import KNOWN_DIFFERENCES
 from .peers import peers
+from .running import USUAL
 
 
-def losses(names, cases, seed, groups, known):
+def losses(names, cases, seed, groups, one_mode, known):
     """Every loss of this package against the definition, Keras and the libraries that are installed."""
     references = (DEFINITION, KERAS, *peers())
     drawn = {loss: varied(corpus(loss, seed, groups), cases) for loss in names}
@@ -20,7 +21,7 @@ def losses(names, cases, seed, groups, known):
     for loss in names:
         shown = set()
         for place, case in enumerate(drawn[loss]):
-            for finding in examine(OURS, references, case, modes_of(place), strict=True):
+            for finding in examine(OURS, references, case, modes_of(place, (USUAL,) if one_mode else None), strict=True):
                 yield from reported(finding, loss, shown, comparisons[finding.reference])
             yield {"done": 1}
     for difference in KNOWN_DIFFERENCES if known else ():
@@ -28,11 +29,19 @@ def losses(names, cases, seed, groups, known):
         yield {"done": 1}
 
 
-def custom(loss, reference, arguments, corpus, cases, seed, groups, strict):
+def custom(loss, reference, arguments, corpus, cases, seed, groups, one_mode, strict):
     """A user's loss against any other."""
     try:
         comparison = prepared(
-            loss, reference, corpus=corpus, arguments=arguments, cases=cases, seed=seed, groups=groups, strict=strict
+            loss,
+            reference,
+            corpus=corpus,
+            arguments=arguments,
+            cases=cases,
+            seed=seed,
+            groups=groups,
+            mode=USUAL if one_mode else None,
+            strict=strict,
         )
     except UsageError as error:
         yield {"usage": str(error)}

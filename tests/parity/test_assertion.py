@@ -16,7 +16,7 @@ from keras_xent.parity.running import BACKEND, MODES, USUAL
 from . import user_losses
 from .user_losses import Right
 
-CASES = 20 if BACKEND == "jax" else 60
+CASES = 20 if BACKEND == "jax" else 40
 LOGITS = {"from_logits": True}
 
 
@@ -54,7 +54,9 @@ def test_an_argument_of_ones_own():
 
 def test_each_mode():
     """Some cases are run in all modes, without being asked."""
-    assert assert_parity(user_losses.right, corpus="CategoricalCrossentropy", cases=8, groups=["ordinary"]) == 8 + len(MODES) - 1
+    assert (
+        assert_parity(user_losses.right, corpus="CategoricalCrossentropy", cases=11, groups=["ordinary"]) == 11 + len(MODES) - 1
+    )
 
 
 @pytest.mark.parametrize("reference", ["Keras", keras.losses.CategoricalCrossentropy, keras_xent.CategoricalCrossentropy])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_xent.parity.cases import KINDS
-from keras_xent.parity.choose import CASES, OTHER_MODES, QUICK_CASES, modes_of, varied
+from keras_xent.parity.choose import CASES, OTHER_MODES, modes_of, varied
 from keras_xent.parity.corpus import GROUPS, REDUCTIONS, corpus
 from keras_xent.parity.running import MODES, USUAL, having, rounded
 
@@ -76,9 +76,8 @@ def test_what_a_run_takes_is_in_order_and_not_twice():
 
 
 def test_modes():
-    places = [modes_of(place) for place in range(QUICK_CASES)]
-    assert set(places) == {MODES, (USUAL,)} and places.count(MODES) == 1
-    assert [modes_of(place) for place in range(CASES)].count(MODES) == CASES // OTHER_MODES
+    places = [modes_of(place) for place in range(CASES)]
+    assert set(places) == {MODES, (USUAL,)} and places.count(MODES) == CASES // OTHER_MODES > 0
     assert modes_of(0, ("eager",)) == ("eager",)
 
 
