@@ -8,11 +8,8 @@ import keras_xent
 
 from .implementations import UsageError
 
-DRAWN_BY = {
-    "from_logits": False,
-    "axis": -1,
-    "targets": None,
-}  # arguments that say how inputs are drawn, and what they are unsaid
+# Arguments that say how inputs are drawn, and what they are where they are not said.
+DRAWN_BY = {"from_logits": False, "axis": -1, "targets": None}
 OF_THE_CASE = {"name", "reduction", "dtype"}  # arguments of a class that are fields of a case
 NOT_DEFINED = {"invalid_labels"}  # what a definition has no argument for
 
@@ -57,6 +54,8 @@ class Fitting:
             return None
         kept = set(DRAWN_BY) if self.objects else self.options | set(DRAWN_BY)
         arguments = {name: value for name, value in case.arguments.items() if name in kept} | self.settled
+        if case.hard_labels is not None and "labels" not in arguments:
+            return None
         return case.with_(arguments=arguments, own_arguments=self.own, reduction=self.reduction or case.reduction)
 
     def unchanged(self, case):

@@ -126,8 +126,10 @@ def along_another_axis(case):
 
 def classes_counted_last(case):
     """Whether an argument is about classes, which Keras looks for in the last axis."""
+    if not over_classes(case) or not along_another_axis(case):
+        return False
     smoothed = bool(case.arguments.get("label_smoothing")) and case.y_pred.shape[case.axis] != case.y_pred.shape[-1]
-    return over_classes(case) and along_another_axis(case) and (smoothed or isinstance(case.arguments.get("alpha"), list))
+    return smoothed or isinstance(case.arguments.get("alpha"), list)
 
 
 def images_of_probs(case):

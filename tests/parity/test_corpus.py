@@ -6,6 +6,7 @@ import pytest
 from keras_xent.parity.cases import KINDS
 from keras_xent.parity.choose import CASES, OTHER_MODES, modes_of, varied
 from keras_xent.parity.corpus import GROUPS, REDUCTIONS, corpus
+from keras_xent.parity.regions import REGIONS
 from keras_xent.parity.running import MODES, USUAL, having, rounded
 
 every_loss = pytest.mark.parametrize("loss", KINDS)
@@ -73,6 +74,13 @@ def test_what_a_run_takes_is_in_order_and_not_twice():
     places = [next(place for place, case in enumerate(every) if case is one) for one in taken]
     assert places == sorted(set(places)) and len(places) == 30
     assert varied(every, None) == every == varied(every, 10_000)
+
+
+@every_loss
+def test_every_region_has_an_answer(loss):
+    """Whatever the loss and its axis: a loss of a user's own is asked, too."""
+    for case in corpus(loss):
+        assert {bool(region.holds(case)) for region in REGIONS} <= {False, True}
 
 
 def test_modes():
