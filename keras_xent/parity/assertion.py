@@ -11,9 +11,9 @@ from .choose import CASES, modes_of, varied
 from .corpus import GROUPS
 from .corpus import corpus as corpus_cases
 from .disagreement import said, snippet
-from .examine import Finding, examine
+from .examine import Answers, Finding, examine
 from .fitting import Fitting
-from .implementations import Implementation, UsageError
+from .implementations import Implementation, IncomparableError, UsageError
 from .named import corpus_of, described, found, implementation
 from .running import MODES, USUAL, rounded
 from .shrink import shrunk
@@ -140,8 +140,20 @@ def assert_parity(
             finding = finding if one_case else comparison.smallest(finding)
             raise ParityError(f"{said(finding)}\n\n{snippet(finding, code_of(loss), code_of(reference), strict)}")
     if not number:
-        raise UsageError("No case fits both: see `arguments`, `corpus` and `groups`.")
+        raise UsageError(why_nothing(comparison))
     return number
+
+
+def why_nothing(comparison):
+    """Why nothing was compared, in words: no case fits both, or both refuse the only one."""
+    if len(comparison.cases) == 1:
+        ((case, (mode, *_)),) = comparison.cases
+        try:
+            refusals = [Answers(each, case, mode).message for each in (comparison.reference, comparison.subject)]
+        except IncomparableError as error:
+            return f"The two cannot be compared on this input: {error}."
+        return f"Both refuse the input. {refusals[-1]}"
+    return "No case fits both: see `arguments`, `corpus` and `groups`."
 
 
 def prepared(loss, reference, *, corpus, arguments, cases, seed, groups, strict, one_case=None, mode=None):
@@ -149,6 +161,8 @@ def prepared(loss, reference, *, corpus, arguments, cases, seed, groups, strict,
     arguments = dict(arguments or {})
     things = [found(thing) if isinstance(thing, str) else thing for thing in (loss, reference)]
     inputs = corpus_of(*reversed(things), named=corpus)
+    if cases is not None and cases < 1:
+        raise UsageError(f"`cases` must be at least 1, or None for all, not {cases}.")
     if mode is not None and mode not in MODES:
         raise UsageError(f"`mode` must be one of {', '.join(MODES)} here, not {mode!r}.")
     unknown = set(groups) - set(GROUPS)
