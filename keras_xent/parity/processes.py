@@ -1,5 +1,6 @@
 """One process per backend, device and version of Keras: Keras fixes its backend when it is imported."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -85,7 +86,8 @@ class Child:
     def close(self):
         """Ends the process."""
         if self.process is not None:
-            self.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # what it no longer reads
+                self.process.stdin.close()
             self.process.stdout.close()
             if self.process.poll() is None:
                 self.process.terminate()
