@@ -10,9 +10,10 @@ from .known_distillation import DISTILLATION
 from .known_dtypes import FLOAT64, HALF_PRECISION
 from .known_family import ALIKE, DIVERGENCE, GENERALIZED_CROSSENTROPY
 from .known_focal import FOCAL_OF_ANSWERS, FOCAL_OVER_CLASSES
-from .known_inputs import ARGUMENTS, LABELS_AND_CLASSES, WEIGHTS_AND_MASKS
+from .known_inputs import ARGUMENTS, LABELS_AND_CLASSES
 from .known_logits import FROM_LOGITS
 from .known_probabilities import FROM_PROBABILITIES
+from .known_weights import WEIGHTS_AND_MASKS
 from .regions import REGIONS
 
 __all__ = ["KNOWN_DIFFERENCES", "KnownDifference", "listing", "markdown", "table"]

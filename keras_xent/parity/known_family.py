@@ -4,22 +4,9 @@ import numpy as np
 
 from .difference import BINARY_FOCAL, CATEGORICAL_FOCAL, GENERALIZED, INFINITY, KL, NAN, KnownDifference, everywhere
 from .known_dtypes import BEYOND_FLOAT16, ROUNDED_IDS
-from .known_inputs import (
-    DTYPE_IN_CONFIG,
-    FEWER_AXES,
-    HALF_UNKNOWN,
-    LABELS,
-    LEADING,
-    LOST,
-    NAN_TIMES_ZERO,
-    NO_CLASS,
-    NOT_IN_CONFIG,
-    ONE_HOT,
-    OTHER_SHAPE,
-    PROBS,
-    UNKNOWN,
-)
+from .known_inputs import DTYPE_IN_CONFIG, LOST, NO_CLASS, NOT_IN_CONFIG, OTHER_SHAPE
 from .known_probabilities import DEAD_CLIP, NEAR_0_OR_1
+from .known_weights import FEWER_AXES, HALF_UNKNOWN, LABELS, LEADING, NAN_TIMES_ZERO, ONE_HOT, PROBS, UNKNOWN
 
 DIVERGENCE = (
     KnownDifference(

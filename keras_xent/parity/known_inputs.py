@@ -1,13 +1,9 @@
-"""Where Keras reads its inputs differently: labels, axes, weights, masks, arguments."""
+"""Where Keras reads its inputs differently: labels, axes, arguments."""
 
-import numpy as np
-
-from .difference import BINARY, CATEGORICAL, LOGITS, NAN, SPARSE, KnownDifference, everywhere
+from .difference import BINARY, CATEGORICAL, LOGITS, SPARSE, KnownDifference, everywhere
 
 NO_SUCH_CLASS = "a label that is no class is an error, not a loss of 0"
 ONE_CLASS = "one class leaves nothing to tell apart: the loss is constant, and learns nothing"
-LEADING = "weights align with the last axis; ours with the first, the batch"
-NAN_TIMES_ZERO = "NaN · 0 is NaN; what has no weight does not count"
 NOT_IN_CONFIG = "a loss rebuilt from its config computes something else"
 OUT_OF_RANGE = "InvalidArgumentError: Received a label value of"
 
@@ -15,8 +11,6 @@ NO_CLASS = "labels that are no class"
 SINGLE_CLASS = "one class"
 OTHER_SHAPE = "targets of another shape"
 ANOTHER_AXIS = "options of classes along another axis"
-FEWER_AXES = "weights of fewer axes"
-UNKNOWN = "NaN without weight"
 LOST = "lost arguments"
 RANGES = "arguments out of range"
 
@@ -24,10 +18,6 @@ SMOOTHED_ALONG_THE_LAST = "https://github.com/keras-team/keras/issues/23451"
 SMOOTHING_VALIDATED = "https://github.com/keras-team/keras/pull/23504"
 DTYPE_IN_CONFIG = "https://github.com/keras-team/keras-core/pull/930"
 
-PROBS = [[[0.5, 0.5], [0.25, 0.75]], [[0.4, 0.6], [0.2, 0.8]]]
-LABELS = [[0, 0], [1, 1]]
-ONE_HOT = np.eye(2)[LABELS].tolist()
-HALF_UNKNOWN = [[0.25, 0.75], [NAN, NAN]]
 CHANNELS_FIRST = [[[0.7, 0.1], [0.2, 0.3], [0.1, 0.6]]]
 
 LABELS_AND_CLASSES = (
@@ -153,193 +143,6 @@ LABELS_AND_CLASSES = (
         ours="ValueError: expected num_classes > 1",
         why=ONE_CLASS,
         region=SINGLE_CLASS,
-    ),
-)
-
-WEIGHTS_AND_MASKS = (
-    KnownDifference(
-        name="categorical: weights of the batch",
-        loss=CATEGORICAL,
-        what="weights (B,) = [1, 0], losses (B, T), B = T = 2",
-        y_true=ONE_HOT,
-        y_pred=PROBS,
-        sample_weight=[1.0, 0.0],
-        keras=everywhere([[0.6931472, 0.0], [0.5108256, 0.0]]),
-        ours=[[0.6931472, 1.386294], [0.0, 0.0]],
-        why=LEADING,
-        region=FEWER_AXES,
-    ),
-    KnownDifference(
-        name="sparse: weights of the batch",
-        loss=SPARSE,
-        what="weights (B,) = [1, 0], losses (B, T), B = T = 2",
-        y_true=LABELS,
-        y_pred=PROBS,
-        sample_weight=[1.0, 0.0],
-        keras=everywhere([[0.6931472, 0.0], [0.5108256, 0.0]]),
-        ours=[[0.6931472, 1.386294], [0.0, 0.0]],
-        why=LEADING,
-        region=FEWER_AXES,
-    ),
-    KnownDifference(
-        name="binary: weights of the batch",
-        loss=BINARY,
-        what="weights (B,) = [1, 0], losses (B, T), B = T = 2",
-        y_true=ONE_HOT,
-        y_pred=PROBS,
-        sample_weight=[1.0, 0.0],
-        keras=everywhere([[0.6931472, 0.0], [0.5108256, 0.0]]),
-        ours=[[0.6931472, 1.386294], [0.0, 0.0]],
-        why=LEADING,
-        region=FEWER_AXES,
-    ),
-    KnownDifference(
-        name="sparse: weights of the batch, more steps than examples",
-        loss=SPARSE,
-        what="weights (B,) = [1, 0], losses (B, T), B = 2, T = 3",
-        y_true=[[0, 0, 0], [1, 1, 1]],
-        y_pred=[[[0.5, 0.5], [0.25, 0.75], [0.5, 0.5]], [[0.4, 0.6], [0.2, 0.8], [0.5, 0.5]]],
-        sample_weight=[1.0, 0.0],
-        keras={
-            "tensorflow": "InvalidArgumentError: Incompatible shapes: [2,3] vs. [2]",
-            "jax": "ValueError: Incompatible shapes for broadcasting",
-            "torch": "RuntimeError: The size of tensor a (3) must match the size of tensor b (2)",
-        },
-        ours=[[0.6931472, 1.386294, 0.6931472], [0.0, 0.0, 0.0]],
-        why=LEADING,
-        region=FEWER_AXES,
-    ),
-    KnownDifference(
-        name="sparse: weights of the steps",
-        loss=SPARSE,
-        what="weights (T,) = [1, 0, 0], losses (B, T), B = 2, T = 3",
-        y_true=[[0, 0, 0], [1, 1, 1]],
-        y_pred=[[[0.5, 0.5], [0.25, 0.75], [0.5, 0.5]], [[0.4, 0.6], [0.2, 0.8], [0.5, 0.5]]],
-        sample_weight=[1.0, 0.0, 0.0],
-        keras=everywhere([[0.6931472, 0.0, 0.0], [0.5108256, 0.0, 0.0]]),
-        ours="ValueError: must align with the leading axes",
-        why="one rule, whatever the sizes: to weigh steps, pass weights of shape (1, T)",
-        region=FEWER_AXES,
-    ),
-    KnownDifference(
-        name="categorical: NaN without weight",
-        loss=CATEGORICAL,
-        what="a row of NaN with weight 0, in the sum",
-        y_true=[[1.0, 0.0], [0.0, 1.0]],
-        y_pred=HALF_UNKNOWN,
-        arguments={"reduction": "sum"},
-        sample_weight=[1.0, 0.0],
-        keras=everywhere(NAN),
-        ours=1.386294,
-        why=NAN_TIMES_ZERO,
-        region=UNKNOWN,
-    ),
-    KnownDifference(
-        name="sparse: NaN without weight",
-        loss=SPARSE,
-        what="a row of NaN with weight 0, in the sum",
-        y_true=[0, 1],
-        y_pred=HALF_UNKNOWN,
-        arguments={"reduction": "sum"},
-        sample_weight=[1.0, 0.0],
-        keras=everywhere(NAN),
-        ours=1.386294,
-        why=NAN_TIMES_ZERO,
-        region=UNKNOWN,
-    ),
-    KnownDifference(
-        name="binary: NaN without weight",
-        loss=BINARY,
-        what="a row of NaN with weight 0, in the sum",
-        y_true=[[1.0, 0.0], [0.0, 1.0]],
-        y_pred=HALF_UNKNOWN,
-        arguments={"reduction": "sum"},
-        sample_weight=[1.0, 0.0],
-        keras={"tensorflow": NAN, "jax": NAN, "torch": "RuntimeError: all elements of input should be between 0 and 1"},
-        ours=1.386294,
-        why=NAN_TIMES_ZERO,
-        region=UNKNOWN,
-    ),
-    KnownDifference(
-        name="categorical: NaN without weight, gradient",
-        loss=CATEGORICAL,
-        what="a row of NaN with weight 0: gradient",
-        compared="gradient",
-        y_true=[[1.0, 0.0], [0.0, 1.0]],
-        y_pred=HALF_UNKNOWN,
-        arguments={"reduction": "sum"},
-        sample_weight=[1.0, 0.0],
-        keras=everywhere([[-3.0, 1.0], [NAN, NAN]]),
-        ours=[[-3.0, 1.0], [0.0, 0.0]],
-        why=NAN_TIMES_ZERO,
-        region=UNKNOWN,
-    ),
-    KnownDifference(
-        name="sparse: invalid label without weight",
-        loss=SPARSE,
-        what="label 5 of 2 classes with weight 0, in the sum",
-        y_true=[0, 5],
-        y_pred=[[0.25, 0.75], [0.5, 0.5]],
-        arguments={"reduction": "sum"},
-        sample_weight=[1.0, 0.0],
-        keras={
-            "tensorflow": f"{OUT_OF_RANGE} 5",
-            "jax": 1.386294,
-            "torch": {
-                "3.12.0": "RuntimeError: Class values must be smaller",
-                "3.14.0": "IndexError: Target 5 is out of bounds",
-            },
-        },
-        ours=1.386294,
-        why="what has no weight does not count",
-        region=NO_CLASS,
-    ),
-    KnownDifference(
-        name="sparse: NaN under a mask",
-        loss=SPARSE,
-        what="a row of NaN that Keras's mask leaves out, in the sum",
-        y_true=[0, 1],
-        y_pred=HALF_UNKNOWN,
-        arguments={"reduction": "sum"},
-        mask=[True, False],
-        keras=everywhere(NAN),
-        ours=1.386294,
-        why="NaN · 0 is NaN; what is masked does not count",
-        region=UNKNOWN,
-    ),
-    KnownDifference(
-        name="sparse: NaN at an ignored class, gradient",
-        loss=SPARSE,
-        what="ignore_class=-1, a row of NaN with label -1: gradient",
-        compared="gradient",
-        y_true=[0, -1],
-        y_pred=HALF_UNKNOWN,
-        arguments={"ignore_class": -1, "reduction": "sum"},
-        keras={
-            "tensorflow": [[-3.0, 1.0], [0.0, 0.0]],
-            "jax": {"3.12.0": [[-3.0, 1.0], [NAN, NAN]], "3.15.0": [[-3.0, 1.0], [0.0, 0.0]]},
-            "torch": {"3.12.0": [[-3.0, 1.0], [NAN, NAN]], "3.15.0": [[-3.0, 1.0], [0.0, 0.0]]},
-        },
-        ours=[[-3.0, 1.0], [0.0, 0.0]],
-        why="NaN · 0 is NaN; what is ignored does not count",
-        region=UNKNOWN,
-    ),
-    KnownDifference(
-        name="sparse: an ignored class, gradient",
-        loss=SPARSE,
-        what="ignore_class=-1, probabilities [0.25, 0.75] with label -1: gradient",
-        compared="gradient",
-        y_true=[0, -1],
-        y_pred=[[0.25, 0.75], [0.25, 0.75]],
-        arguments={"ignore_class": -1, "reduction": "sum"},
-        keras={
-            "tensorflow": [[-3.0, 1.0], [0.0, 0.0]],
-            "jax": {"3.12.0": [[-3.0, 1.0], [NAN, NAN]], "3.15.0": [[-3.0, 1.0], [0.0, 0.0]]},
-            "torch": {"3.12.0": [[-3.0, 1.0], [NAN, NAN]], "3.15.0": [[-3.0, 1.0], [0.0, 0.0]]},
-        },
-        ours=[[-3.0, 1.0], [0.0, 0.0]],
-        why="an ignored row is made zeros, and divided by its sum",
-        region="ignored probabilities",
     ),
 )
 
