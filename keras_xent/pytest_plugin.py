@@ -12,7 +12,7 @@ import pytest
 
 from .parity.assertion import ParityError, assert_parity
 from .parity.implementations import UsageError
-from .parity.named import described, found
+from .parity.named import described, importable
 from .parity.processes import BACKENDS, Child, CrashError, gpu_possible, installed
 
 DEVICES = ("cpu", "gpu")
@@ -103,17 +103,12 @@ def parity(request):
 
 def spec(thing):
     """What another process can find: a name."""
-    if isinstance(thing, str):
-        return thing
-    name = described(thing)
-    try:
-        importable = found(name) is thing
-    except UsageError:
-        importable = False
-    if not importable:
+    name = importable(thing)
+    if name is None:
         raise UsageError(
-            f"{name} cannot be found by another process: define it at the top of a module, and pass the class or function, or "
-            'its name as "module:Name"; or compare on the active backend alone, without `parity_backends` and `parity_devices`.'
+            f"{described(thing)} cannot be found by another process: define it at the top of a module, and pass the class or "
+            'function, or its name as "module:Name"; or compare on the active backend alone, without `parity_backends` and '
+            "`parity_devices`."
         )
     return name
 

@@ -4,21 +4,9 @@ import numpy as np
 
 import keras_xent
 from keras_xent import reference
+from keras_xent.parity.cases import KINDS, function_name, one_hot, softmax
 
 from .backends import rounded
-
-SHAPES = ((3,), (4, 5), (2, 3, 4), (2, 2, 3, 3), (2, 2, 2, 3, 2))  # ranks 1 to 5
-
-
-def softmax(logits, axis=-1):
-    """Probabilities out of logits."""
-    powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
-    return powers / powers.sum(axis=axis, keepdims=True)
-
-
-def one_hot(labels, num_classes, axis=-1):
-    """Dense targets out of class ids."""
-    return np.moveaxis(np.eye(num_classes)[labels], -1, axis)
 
 
 def predictions(rng, shape, axis, from_logits, dtype="float32", scale=3.0):
@@ -29,20 +17,7 @@ def predictions(rng, shape, axis, from_logits, dtype="float32", scale=3.0):
     return rounded(1 / (1 + np.exp(-logits)) if axis is None else softmax(logits, axis), dtype)
 
 
-LOSS_CLASSES = {
-    function: getattr(keras_xent, loss_class)
-    for loss_class, function in (
-        ("CategoricalCrossentropy", "categorical_crossentropy"),
-        ("SparseCategoricalCrossentropy", "sparse_categorical_crossentropy"),
-        ("BinaryCrossentropy", "binary_crossentropy"),
-        ("CategoricalFocalCrossentropy", "categorical_focal_crossentropy"),
-        ("SparseCategoricalFocalCrossentropy", "sparse_categorical_focal_crossentropy"),
-        ("BinaryFocalCrossentropy", "binary_focal_crossentropy"),
-        ("KLDivergence", "kl_divergence"),
-        ("CategoricalGeneralizedCrossEntropy", "categorical_generalized_cross_entropy"),
-        ("DistillationLoss", "distillation_loss"),
-    )
-}
+LOSS_CLASSES = {function_name(loss): getattr(keras_xent, loss) for loss in KINDS}
 
 
 class Case:

@@ -14,7 +14,7 @@ from .disagreement import said, snippet
 from .examine import Answers, Finding, examine
 from .fitting import Fitting
 from .implementations import Implementation, IncomparableError, UsageError
-from .named import corpus_of, described, found, implementation
+from .named import corpus_of, described, found, implementation, importable
 from .running import MODES, USUAL, rounded
 from .shrink import shrunk
 
@@ -204,11 +204,5 @@ def the_case(inputs, arguments, fitting, y_true, y_pred, sample_weight, reductio
 
 def code_of(thing):
     """How a snippet names it."""
-    if isinstance(thing, str):
-        return repr(thing)
-    name = described(thing)
-    try:
-        importable = found(name) is thing
-    except UsageError:
-        importable = False
-    return repr(name) if importable else f"...,  # {name}"
+    name = importable(thing)
+    return repr(name) if name else f"...,  # {described(thing)}"

@@ -14,7 +14,7 @@ from . import formats, known, versions
 from .cases import KINDS
 from .choose import CASES, QUICK_CASES
 from .corpus import GROUPS
-from .processes import BACKENDS, Child, CrashError, gpu_possible, installed
+from .processes import BACKENDS, Child, CrashError, gpu_possible, installed, progress_bars
 from .regions import REGIONS
 from .report import Place, Report, listed
 
@@ -240,23 +240,18 @@ def checks_known(options):
 
 def run(places, task):
     """Lets as many processes as there are cores work side by side, and shows how far they are."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     order = {"jax": 0, "torch": 1, "tensorflow": 2}  # what takes longest first
-    with Progress(*columns, console=console, transient=True) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with progress_bars() as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
         bars = {id(place): progress.add_task(place.name, total=None) for place, _ in places}
         futures = [
-            pool.submit(work, place, path, task, progress, bars[id(place)], console)
+            pool.submit(work, place, path, task, progress, bars[id(place)])
             for place, path in sorted(places, key=lambda pair: order[pair[0].backend])
         ]
         for future in futures:
             future.result()
 
 
-def work(place, path, task, progress, bar, console):
+def work(place, path, task, progress, bar):
     """Asks the process of one place, and notes what it says."""
     begun = time.monotonic()
     with Child(place.backend, place.device, path) as child:
@@ -267,8 +262,8 @@ def work(place, path, task, progress, bar, console):
                 progress.advance(bar, place.add(answer))
         except CrashError as error:
             place.crash = str(error)
-    if not console.is_terminal:
-        console.print(
+    if not progress.console.is_terminal:
+        progress.console.print(
             f"{place.name}: {'crashed' if place.crash else 'done'} after {time.monotonic() - begun:.0f} s", highlight=False
         )
 

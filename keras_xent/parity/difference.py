@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-BACKENDS = ("tensorflow", "jax", "torch")
+from .._only_backend import BACKENDS
+
 TESTED_VERSIONS = ("3.12.0", "3.15.1")  # of Keras: the oldest and the newest in which the results were seen
 CATEGORICAL, SPARSE, BINARY = "CategoricalCrossentropy", "SparseCategoricalCrossentropy", "BinaryCrossentropy"
 CATEGORICAL_FOCAL, BINARY_FOCAL = "CategoricalFocalCrossentropy", "BinaryFocalCrossentropy"

@@ -122,6 +122,17 @@ def described(thing):
     return f"{getattr(owner, '__module__', '?')}:{name}"
 
 
+def importable(thing):
+    """Its name, if that finds it again, else None."""
+    if isinstance(thing, str):
+        return thing
+    name = described(thing)
+    try:
+        return name if found(name) is thing else None
+    except UsageError:
+        return None
+
+
 def corpus_of(*things, named=None):
     """The loss of this package that takes the same inputs: the first that can be told from the things compared."""
     if named is not None:

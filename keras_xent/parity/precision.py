@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .bounds import LIMIT, SLACK
-from .processes import BACKENDS, Child, CrashError, installed
+from .processes import BACKENDS, Child, CrashError, installed, progress_bars
 from .report import listed
 
 BEGIN, END = "<!-- precision: begin -->", "<!-- precision: end -->"
@@ -116,13 +116,9 @@ def command(arguments):
 
 def measure(backend, plan):
     """What one process finds out on one backend: what it ran on, and the measurements."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     setting: dict[str, Any] = {}
     measurements: list[dict[str, Any]] = []
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress, Child(backend) as child:
+    with progress_bars() as progress, Child(backend) as child:
         task = progress.add_task(BACKENDS[backend], total=None)
         for answer in child.ask("precision", **plan):
             setting |= answer.get("setting", {})

@@ -1,7 +1,6 @@
 """One process per backend, device and version of Keras: Keras fixes its backend when it is imported."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .._only_backend import installed
+
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 # What hides accelerators, so that everything is on the CPU.
 HIDDEN = {"CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1", "ROCR_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
@@ -19,13 +20,11 @@ GPU_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA
 TAIL = 30  # so many of the last lines of a process that crashed are shown
 
 
+__all__ = ["BACKENDS", "Child", "CrashError", "gpu_possible", "installed", "progress_bars"]
+
+
 class CrashError(Exception):
     """A process that ended before it had answered."""
-
-
-def installed(module):
-    """Whether a module can be imported, without importing it."""
-    return importlib.util.find_spec(module) is not None
 
 
 def gpu_possible():
@@ -102,3 +101,12 @@ class Child:
     def __exit__(self, *exception):
         """Ends the process."""
         self.close()
+
+
+def progress_bars():
+    """A display of how far processes are, on standard error; it goes when they are done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    return Progress(*columns, console=Console(stderr=True), transient=True)

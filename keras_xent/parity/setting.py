@@ -9,16 +9,16 @@ from keras import ops
 
 import keras_xent
 
+from .processes import BACKENDS
 from .running import BACKEND
 
-LIBRARY = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 PEERS = {"tensorflow": ("tf_keras",), "jax": ("optax",), "torch": ()}
 
 
 def setting():
     """Names and versions, the device, the precision of matrix products."""
     versions = {"keras_xent": keras_xent.__version__, "Keras": keras.__version__}
-    versions |= {LIBRARY[BACKEND]: __import__(BACKEND).__version__, "NumPy": np.__version__, "Python": platform.python_version()}
+    versions |= {BACKENDS[BACKEND]: __import__(BACKEND).__version__, "NumPy": np.__version__, "Python": platform.python_version()}
     for peer in PEERS[BACKEND]:
         try:
             versions[peer] = importlib.metadata.version(peer)
@@ -50,7 +50,7 @@ def missing(wanted):
     here = "cpu" if device() == "CPU" else "gpu"
     if wanted in (None, here):
         return None
-    return f"{LIBRARY[BACKEND]} sees no {wanted.upper()} here: tensors are on the {device()}"
+    return f"{BACKENDS[BACKEND]} sees no {wanted.upper()} here: tensors are on the {device()}"
 
 
 def precision():
