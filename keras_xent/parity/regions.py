@@ -70,7 +70,7 @@ REGIONS = (
     ),
     Region(
         "infinite logits of class ids",
-        "a logit of ±inf, class ids",
+        "a logit of ±inf, class ids; on JAX unless it is compiled",
         lambda case: traits.infinite_logits(case) and case.loss == SPARSE,
         ("jax", "torch"),
     ),
