@@ -1,54 +1,18 @@
 """`assert_parity`: one loss against another, or against the definition, in one line of a test."""
 
-import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
-
-from .cases import Case
-from .choose import CASES, modes_of, varied
+from .choose import CASES
+from .comparison import prepared
 from .corpus import GROUPS
-from .corpus import corpus as corpus_cases
 from .disagreement import said, snippet
-from .examine import Answers, Finding, examine
-from .fitting import Fitting
-from .implementations import Implementation, IncomparableError, UsageError
-from .named import corpus_of, described, found, implementation, importable
-from .running import MODES, USUAL, rounded
-from .shrink import shrunk
+from .implementations import UsageError
+from .named import described, importable
 
 
 class ParityError(AssertionError):
     """Two losses that are not the same; its text has the input, both values and gradients, the errors and their bounds."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Two things to compare, and the cases for it."""
-
-    subject: Implementation
-    reference: Implementation
-    cases: list[tuple[Case, tuple[str, ...]]]  # each with its modes
-    strict: bool = False
-    fits: Callable[[Case], bool] = lambda case: True  # whether a case, made smaller, is still one for the two
-
-    def findings(self):
-        """One after the other, each case in its modes."""
-        for case, modes in self.cases:
-            yield from examine(self.subject, [self.reference], case, modes, self.strict)
-
-    def smallest(self, finding: Finding) -> Finding:
-        """The same disagreement on the smallest input that still shows it."""
-
-        def again(case):
-            return next(iter(examine(self.subject, [self.reference], case, (finding.mode,), self.strict)), None)
-
-        def fails(case):
-            other = again(case) if self.fits(case) else None
-            return other is not None and other.verdict == finding.verdict
-
-        return again(shrunk(finding.case, fails)) or finding
 
 
 def assert_parity(
@@ -140,66 +104,8 @@ def assert_parity(
             finding = finding if one_case else comparison.smallest(finding)
             raise ParityError(f"{said(finding)}\n\n{snippet(finding, code_of(loss), code_of(reference), strict)}")
     if not number:
-        raise UsageError(why_nothing(comparison))
+        raise UsageError(comparison.why_nothing())
     return number
-
-
-def why_nothing(comparison):
-    """Why nothing was compared, in words: no case fits both, or both refuse the only one."""
-    if len(comparison.cases) == 1:
-        ((case, (mode, *_)),) = comparison.cases
-        try:
-            refusals = [Answers(each, case, mode).message for each in (comparison.reference, comparison.subject)]
-        except IncomparableError as error:
-            return f"The two cannot be compared on this input: {error}."
-        return f"Both refuse the input. {refusals[-1]}"
-    return "No case fits both: see `arguments`, `corpus` and `groups`."
-
-
-def prepared(loss, reference, *, corpus, arguments, cases, seed, groups, strict, one_case=None, mode=None):
-    """The comparison that is asked for; an error that says what of it cannot be."""
-    arguments = dict(arguments or {})
-    things = [found(thing) if isinstance(thing, str) else thing for thing in (loss, reference)]
-    inputs = corpus_of(*reversed(things), named=corpus)
-    if cases is not None and cases < 1:
-        raise UsageError(f"`cases` must be at least 1, or None for all, not {cases}.")
-    if mode is not None and mode not in MODES:
-        raise UsageError(f"`mode` must be one of {', '.join(MODES)} here, not {mode!r}.")
-    unknown = set(groups) - set(GROUPS)
-    if unknown:
-        raise UsageError(f"There is no group {', '.join(sorted(unknown))}; choose from {', '.join(GROUPS)}.")
-    fitting = Fitting(things, inputs, arguments)
-    subject, other = (implementation(thing, arguments) for thing in things)
-    if one_case:
-        drawn = [the_case(inputs, arguments, fitting, **one_case)]
-        modes = (mode or USUAL,)
-    else:
-        every = filter(None, map(fitting.fit, corpus_cases(inputs, seed, groups)))
-        drawn = varied((case for case in every if subject.takes(case) and other.takes(case)), cases)
-        modes = None if mode is None else (mode,)
-    with_modes = [(case, modes_of(place, modes)) for place, case in enumerate(drawn)]
-    return Comparison(subject, other, with_modes, strict, fitting.unchanged)
-
-
-def the_case(inputs, arguments, fitting, y_true, y_pred, sample_weight, reduction, dtype):
-    """The case that a user spells out."""
-    y_true, hard_labels = y_true if arguments.get("labels") else (y_true, None)
-    case = Case(
-        inputs,
-        "given",
-        "the given input",
-        np.asarray(y_true),
-        rounded(np.asarray(y_pred, "float64"), dtype),
-        {"from_logits": False, "axis": -1} | fitting.settled | {k: v for k, v in arguments.items() if k not in fitting.own},
-        dtype,
-        reduction or fitting.reduction or "none",
-        None if sample_weight is None else np.asarray(sample_weight, "float64"),
-        None if hard_labels is None else np.asarray(hard_labels),
-        fitting.own,
-    )
-    if not fitting.unchanged(case):
-        raise UsageError("The loss object was made with another `dtype`, reduction or other arguments than are asked for.")
-    return case
 
 
 def code_of(thing):

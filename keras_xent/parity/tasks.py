@@ -1,8 +1,9 @@
 """What a child process can be asked to do; each task yields what it finds, as JSON."""
 
 from . import known_check, precision_measure
-from .assertion import Comparison, ParityError, assert_parity, prepared
+from .assertion import ParityError, assert_parity
 from .choose import modes_of, varied
+from .comparison import Comparison, prepared
 from .corpus import corpus
 from .disagreement import said, snippet
 from .examine import examine
