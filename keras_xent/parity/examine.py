@@ -10,8 +10,6 @@ from .implementations import Implementation, IncomparableError
 from .regions import region_of
 from .running import BACKEND, USUAL
 
-# Where `keras.losses.Loss` differs, and with it every loss that leaves weights to it.
-OF_THE_REDUCTION = ("weights of fewer axes", "NaN without weight")
 EQUAL, KNOWN, DIFFERENT, FAILED = "equal", "known", "different", "failed"  # verdicts
 
 
@@ -85,7 +83,7 @@ def compare(case, mode, given, expected, exact, in_half):
     """The finding about two answers."""
     common = {"case": case, "mode": mode, "subject": given.name, "reference": expected.name}
     region = region_of(case, BACKEND) if expected.name == "Keras" or given.reduced_by_keras else None
-    if expected.name != "Keras" and region is not None and region.name not in OF_THE_REDUCTION:
+    if expected.name != "Keras" and region is not None and not region.of_the_reduction:
         region = None
     if given.message or expected.message:
         if given.message and not given.reduced_by_keras:

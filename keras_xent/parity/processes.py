@@ -52,7 +52,7 @@ class Child:
     def ask(self, task: str, path=(), **arguments) -> Iterator[dict[str, Any]]:
         """What it finds, as it finds it; a `CrashError` when it ends before it has done the task."""
         if self.process is None:
-            self.errors = tempfile.TemporaryFile("w+")
+            self.errors = tempfile.TemporaryFile("w+", errors="replace")
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "keras_xent.parity.worker"],
                 env=self.environment(),

@@ -20,6 +20,7 @@ class Region:
     words: str  # which cases, for a table
     holds: Callable[[Case], bool]
     backends: tuple[str, ...] = BACKENDS
+    of_the_reduction: bool = False  # whether the reason is `keras.losses.Loss`, to which other losses leave their weights, too
 
 
 def region_of(case: Case, backend: str):
@@ -55,8 +56,18 @@ REGIONS = (
         traits.images_of_probs,
         ("torch",),
     ),
-    Region("NaN without weight", "predictions of NaN with weight 0, masked or ignored", traits.nan_without_weight),
-    Region("weights of fewer axes", "weights of some but not all axes of the losses", traits.weights_lack_axes),
+    Region(
+        "NaN without weight",
+        "predictions of NaN with weight 0, masked or ignored",
+        traits.nan_without_weight,
+        of_the_reduction=True,
+    ),
+    Region(
+        "weights of fewer axes",
+        "weights of some but not all axes of the losses",
+        traits.weights_lack_axes,
+        of_the_reduction=True,
+    ),
     Region(
         "ignored probabilities",
         "class ids, probabilities with an ignored label: the gradient",
