@@ -1,5 +1,6 @@
 """The command `keras-xent`."""
 
+import io
 import sys
 
 import keras_xent
@@ -14,6 +15,9 @@ USAGE += "\nkeras-xent COMMAND --help says more; keras-xent --version prints the
 def main(argv=None):
     """Runs a command; returns its exit status."""
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal or file that cannot hold an ε
     command = argv[0] if argv else None
     if command in ("-h", "--help"):
         print(USAGE, end="")

@@ -4,6 +4,7 @@ Opt in with `-p keras_xent.pytest_plugin`, or `pytest_plugins = ["keras_xent.pyt
 is no entry point: it would cost every run of pytest an import of Keras.
 """
 
+import pickle
 import sys
 from typing import Any
 
@@ -69,7 +70,7 @@ def parity(request):
 
     In a process of its own, what is compared has to be importable: named as `"module:Name"`, or defined at the top of a module.
     """
-    backend, device = request.param
+    backend, device = getattr(request, "param", (keras.backend.backend(), None))  # none where a test asks by name
     if not installed(backend):
         pytest.skip(f"{NOT_RUN}{BACKENDS[backend]}: it is not installed here")
     if device == "gpu" and not gpu_possible():
@@ -83,10 +84,10 @@ def parity(request):
 
     def elsewhere(loss, reference="definition", **options):
         __tracebackhide__ = True
-        options = {name: plain(value) for name, value in options.items()}
-        answers = child.ask("assertion", sys.path, loss=spec(loss), reference=spec(reference), **options)
         try:
-            said = [*answers]
+            said = [*child.ask("assertion", sys.path, loss=spec(loss), reference=spec(reference), **plain(options))]
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise UsageError(f"An option cannot be handed to another process: {error}") from error
         except CrashError as error:
             children.pop((backend, device)).close()
             pytest.fail(str(error), pytrace=False)
@@ -113,9 +114,9 @@ def spec(thing):
     return name
 
 
-def plain(value):
-    """Arrays as lists."""
-    return value.tolist() if hasattr(value, "tolist") else value
+def plain(options):
+    """Tensors as arrays: another process has another backend."""
+    return keras.tree.map_structure(lambda each: keras.ops.convert_to_numpy(each) if keras.ops.is_tensor(each) else each, options)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -48,6 +48,23 @@ def test_what_is_named_stays(machine):
     assert machine("jax", named="tensorflow") == "tensorflow"
 
 
+@pytest.mark.parametrize("argv", [["python", "-m", "keras_xent", "parity"], ["/bin/keras-xent", "parity"]])
+def test_the_command_needs_any(machine, monkeypatch, capsys, argv):
+    """It gives each backend a process of its own; what is named counts where it can be had."""
+    monkeypatch.setattr(sys, "orig_argv", argv)
+    monkeypatch.setattr(sys, "argv", argv if "-m" not in argv else ["-m", "parity"])
+    assert machine("jax", named="nonsense") == machine("jax", named="torch") == machine("jax") == "jax"
+    assert machine("tensorflow", "jax", named="tensorflow") == "tensorflow"
+    with pytest.raises(SystemExit) as ended:
+        machine()
+    assert ended.value.code == 2 and capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_process_of_the_command_takes_what_it_is_told(machine, monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "keras_xent.parity.worker"])
+    assert machine("jax", named="tensorflow") == "tensorflow"
+
+
 def test_nothing_is_done_too_late_or_in_vain(machine):
     assert machine("jax", imported=True) is None
     assert machine() is None

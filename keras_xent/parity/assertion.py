@@ -25,7 +25,7 @@ def assert_parity(
     y_pred: Any = None,
     sample_weight: Any = None,
     reduction: str | None = None,
-    dtype: str = "float32",
+    dtype: str | None = None,
     cases: int | None = CASES,
     seed: int = 0,
     groups: Collection[str] = tuple(GROUPS),
@@ -46,12 +46,13 @@ def assert_parity(
             NumPy whose module also has its `<name>_gradient` is a definition.
         corpus: The loss of this package that takes the same inputs; None: found out from the class or the name.
         arguments: Arguments that are to hold in all cases, such as `{"from_logits": True}`. Each side is given those that it
-            takes. Other arguments take turns, if both sides take them.
+            takes. Other arguments take turns, if both sides take them. For a loss whose gradient stops where it clips
+            probabilities, as in textbooks and Keras: `{"saturated_gradient": "zero"}`.
         y_true: Targets (a pair with the hard labels, where the loss has an argument `labels`), and ...
         y_pred: ... predictions of one case: the only one that is compared then.
         sample_weight: Weights for that case.
         reduction: The reduction for that case; None: that of the loss object, or none.
-        dtype: The dtype of that case: `"float32"`, `"float64"`, `"float16"` or `"bfloat16"`.
+        dtype: The dtype of that case: `"float32"` (which None is), `"float64"`, `"float16"` or `"bfloat16"`.
         cases: How many cases of the corpus, of 113 to 146; None: all.
         seed: From which the corpus is drawn.
         groups: Which parts of the corpus: `"ordinary"`, `"dtypes"`, `"extreme"`, `"degenerate"`, `"weights"`.
@@ -82,9 +83,16 @@ def assert_parity(
     Source:
         The definitions: `keras_xent.reference`; the bound: `keras_xent.parity.bounds`.
     """
-    one_case = None
-    if y_pred is not None:
-        one_case = {"y_true": y_true, "y_pred": y_pred, "sample_weight": sample_weight, "reduction": reduction, "dtype": dtype}
+    one_case = {"y_true": y_true, "sample_weight": sample_weight, "reduction": reduction, "dtype": dtype}
+    if y_pred is None:
+        beside = [f"`{name}`" for name, value in one_case.items() if value is not None]
+        if beside:
+            raise UsageError(f"{' and '.join(beside)} belong to the one case whose predictions are `y_pred`, which is missing.")
+        one_case = None
+    else:
+        if y_true is None:
+            raise UsageError("`y_pred` is given without `y_true`: expected the predictions and the targets of one case.")
+        one_case |= {"y_pred": y_pred, "dtype": dtype or "float32"}
     comparison = prepared(
         loss,
         reference,

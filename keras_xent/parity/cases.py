@@ -1,10 +1,12 @@
 """A case: what one comparison asks of a loss, and what the definition answers."""
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from .. import reference
@@ -38,6 +40,7 @@ class Case:
     sample_weight: np.ndarray | None = None
     hard_labels: np.ndarray | None = None  # beside a teacher's targets, where the loss has an argument `labels`
     own_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # which a user's loss has, and this one has not
+    singular: bool = False  # whether its inputs are of a kind of their own, as `what` says
 
     def with_(self, **changes):
         """A case that differs in some of its fields."""
@@ -56,7 +59,7 @@ class Case:
     def definition(self):
         """The value and the gradient of its sum by `y_pred`, in float64."""
         losses, gradient = (getattr(reference, function_name(self.loss) + of) for of in ("", "_gradient"))
-        options = {**NEEDED.get(self.loss, {}), **self.arguments, "dtype": self.dtype}
+        options = {**NEEDED.get(self.loss, {}), **self.arguments, **of_this_process(losses, self.arguments), "dtype": self.dtype}
         if self.hard_labels is not None:
             options["hard_labels"] = self.hard_labels
         with np.errstate(all="ignore"):  # what has no weight may be NaN
@@ -77,6 +80,13 @@ class Case:
         ignored = self.arguments.get("ignore_class")
         mask = None if ignored is None else ~np.isin(self.y_true, ignored)
         return {"sample_weight": self.sample_weight, "mask": mask, "reduction": self.reduction}
+
+
+def of_this_process(function, arguments):
+    """What a definition, which knows nothing of Keras, has to be told: Keras's ε where no other is given."""
+    if arguments.get("epsilon") is None and "epsilon" in inspect.signature(function).parameters:
+        return {"epsilon": keras.config.epsilon()}
+    return {}
 
 
 NEEDED = {"CategoricalGeneralizedCrossEntropy": {"q": 0.5}}  # arguments that the class has a default for, the function none

@@ -7,6 +7,7 @@ import numpy as np
 from .running import MODES, USUAL
 
 CASES, QUICK_CASES = 48, 8  # per loss
+SINGULAR = 4.0  # what a trait counts that outweighs a few of the others: inputs that losses are known to fail on are all taken
 OTHER_MODES = 20  # one case in so many is also run in the other modes, which take seconds each
 
 
@@ -27,13 +28,13 @@ def varied(cases, number: int | None = CASES):
 
 
 def traits_of(case):
-    """What tells a case from others, and how much that counts: its fields and arguments, alone and with `from_logits`."""
+    """What tells a case from others, and how much that counts: fields, arguments, both with `from_logits`, singular inputs."""
     arguments = {name: type(value) if isinstance(value, (list, dict)) else value for name, value in case.arguments.items()}
     weights = case.sample_weight is not None, np.shape(case.sample_weight)
     fields = {"group": case.group, "dtype": case.dtype, "reduction": case.reduction, "rank": case.y_pred.ndim, "weights": weights}
     traits = [*fields.items(), *arguments.items()]
     beside = {(trait, case.arguments["from_logits"]): 1.0 for trait in traits}
-    return dict.fromkeys(traits, 2.0) | beside | {case.what: 0.5}
+    return dict.fromkeys(traits, 2.0) | beside | {case.what: SINGULAR if case.singular else 0.5}
 
 
 def modes_of(place, modes=None):

@@ -14,7 +14,7 @@ from . import formats, known, versions
 from .cases import KINDS
 from .choose import CASES, QUICK_CASES
 from .corpus import GROUPS
-from .processes import BACKENDS, Child, CrashError, gpu_possible, installed, progress_bars
+from .processes import BACKENDS, PATIENCE, Child, CrashError, gpu_possible, installed, progress_bars
 from .regions import REGIONS
 from .report import Place, Report, listed
 
@@ -78,7 +78,7 @@ def add_arguments(parser):
     what.add_argument(
         "--groups", nargs="+", choices=GROUPS, metavar="GROUP", help="; ".join(f"{k}: {v}" for k, v in GROUPS.items())
     )
-    what.add_argument("--seed", type=int, default=0, metavar="N", help="of the corpus (default: 0); same seed, same report")
+    what.add_argument("--seed", default="0", metavar="N", help="of the corpus (default: 0); same seed, same report")
     what.add_argument(
         "--quick",
         action="store_true",
@@ -89,6 +89,13 @@ def add_arguments(parser):
         "--backend", nargs="+", choices=BACKENDS, metavar="NAME", help=f"{', '.join(BACKENDS)} (default: all installed)"
     )
     where.add_argument("--device", choices=("cpu", "gpu", "all"), default="all", help="(default: all that are here)")
+    where.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help="a process that says nothing for so long is ended, and reported as crashed (default: %(default)g)",
+    )
     where.add_argument(
         "--keras",
         nargs="+",
@@ -121,6 +128,9 @@ def parse(argv, prog="keras-xent parity"):
     options.backend = list(dict.fromkeys(options.backend or here))
     options.arg = dict(argument(parser, text) for text in options.arg)
     options.cases = count(parser, options)
+    options.seed = whole(parser, "--seed", options.seed, 0)
+    if not options.patience > 0:
+        parser.error(f"--patience {options.patience:g}: expected a number of seconds above 0")
     options.groups = options.groups or list(GROUPS)
     own = [name for name in options.loss or () if ":" in name]
     options.custom = bool(own or options.reference or options.arg or options.corpus or options.strict)
@@ -134,7 +144,10 @@ def parse(argv, prog="keras-xent parity"):
     for path in (options.json, options.junit, options.markdown):
         try:
             if path is not None:
+                is_new = not path.exists()
                 path.open("a").close()
+                if is_new:  # nothing is left behind where nothing is reported
+                    path.unlink()
         except OSError as error:
             parser.error(f"{path} cannot be written: {error.strerror}")
     return parser, options
@@ -160,9 +173,14 @@ def count(parser, options):
         return QUICK_CASES if options.quick else CASES
     if options.cases == "all":
         return None
-    if not options.cases.isdecimal() or int(options.cases) < 1:
-        parser.error(f"--cases {options.cases}: expected a number from 1, or all")
-    return int(options.cases)
+    return whole(parser, "--cases", options.cases, 1, ", or all")
+
+
+def whole(parser, option, text, low, more=""):
+    """A whole number."""
+    if not text.isdecimal() or int(text) < low:
+        parser.error(f"{option} {text}: expected a number from {low}{more}")
+    return int(text)
 
 
 def main(argv=None):
@@ -197,9 +215,13 @@ def main(argv=None):
             {region.name: region.words for region in REGIONS},
             notes,
         )
-        run([*places.values()], task_of(options))
+        try:
+            run([*places.values()], task_of(options), options.patience)
+        except KeyboardInterrupt:
+            print(f"{parser.prog}: interrupted", file=sys.stderr)
+            return 130
     usage = [place.usage for place in report.places if place.usage]
-    if usage:
+    if usage and report.exit_status == 2:
         parser.error(usage[0])
     if report.exit_status == 2:
         parser.error(
@@ -211,9 +233,12 @@ def main(argv=None):
         (options.junit, formats.to_junit),
         (options.markdown, formats.to_markdown),
     ):
-        if path is not None:
-            with path.open("a" if path == options.markdown else "w", encoding="utf-8") as file:
-                file.write(form(report))
+        try:
+            if path is not None:
+                with path.open("a" if path == options.markdown else "w", encoding="utf-8") as file:
+                    file.write(form(report))
+        except OSError as error:
+            parser.error(f"{path} cannot be written: {error.strerror}")
     return report.exit_status
 
 
@@ -238,23 +263,29 @@ def checks_known(options):
     return not (options.quick or options.custom or options.loss)
 
 
-def run(places, task):
+def run(places, task, patience=PATIENCE):
     """Lets as many processes as there are cores work side by side, and shows how far they are."""
     order = {"jax": 0, "torch": 1, "tensorflow": 2}  # what takes longest first
+    children = []
     with progress_bars() as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
-        bars = {id(place): progress.add_task(place.name, total=None) for place, _ in places}
-        futures = [
-            pool.submit(work, place, path, task, progress, bars[id(place)])
-            for place, path in sorted(places, key=lambda pair: order[pair[0].backend])
-        ]
-        for future in futures:
-            future.result()
+        futures = []
+        for place, path in sorted(places, key=lambda pair: order[pair[0].backend]):
+            children.append(Child(place.backend, place.device, path, patience))
+            futures.append(pool.submit(work, place, children[-1], task, progress, progress.add_task(place.name, total=None)))
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:  # an interrupt: the threads wait for processes, which know nothing of it
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in children:
+                child.give_up()
+            raise
 
 
-def work(place, path, task, progress, bar):
+def work(place, child, task, progress, bar):
     """Asks the process of one place, and notes what it says."""
     begun = time.monotonic()
-    with Child(place.backend, place.device, path) as child:
+    with child:
         try:
             for answer in child.ask(path=[os.getcwd()], **task):
                 if "total" in answer:

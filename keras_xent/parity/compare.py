@@ -59,6 +59,17 @@ def error_of(case, actual, expected, floor, bound):
     return Error(float(np.max(np.where(finite, ratio, 0.0), initial=0.0)), bound)
 
 
+def between(actual, one, other):
+    """Of the numbers between two that are expected, the nearest to what is given; where one is not finite, one of the two."""
+    actual, one, other = (np.asarray(each, "float64") for each in (actual, one, other))
+    if not actual.shape == one.shape == other.shape:
+        return other
+    as_one = (actual == one) | (np.isnan(actual) & np.isnan(one))
+    with np.errstate(invalid="ignore"):
+        inside = np.clip(actual, np.minimum(one, other), np.maximum(one, other))
+    return np.where(np.isfinite(actual) & np.isfinite(one) & np.isfinite(other), inside, np.where(as_one, one, other))
+
+
 def bound_of(case, other_rounds, in_half=False):
     """So many ε are explained by rounding: 64 and the root of the number of terms, twice if both sides round.
 

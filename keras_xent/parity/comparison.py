@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .bounds import EPSILON
 from .cases import Case
 from .choose import modes_of, varied
 from .corpus import GROUPS
 from .corpus import corpus as corpus_cases
 from .examine import Answers, Finding, examine
-from .fitting import Fitting
+from .fitting import Fitting, cannot_be_made
 from .implementations import Implementation, IncomparableError, UsageError
 from .named import corpus_of, found, implementation
 from .running import MODES, USUAL, rounded
@@ -40,7 +41,7 @@ class Comparison:
 
         def fails(case):
             other = again(case) if self.fits(case) else None
-            return other is not None and other.verdict == finding.verdict
+            return other is not None and other.kind == finding.kind
 
         return again(shrunk(finding.case, fails)) or finding
 
@@ -58,13 +59,17 @@ class Comparison:
 
 def prepared(loss, reference, *, corpus, arguments, cases, seed, groups, strict, one_case=None, mode=None):
     """The comparison that is asked for; an error that says what of it cannot be."""
-    arguments = dict(arguments or {})
+    arguments = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in (arguments or {}).items()}
     things = [found(thing) if isinstance(thing, str) else thing for thing in (loss, reference)]
     inputs = corpus_of(*reversed(things), named=corpus)
-    if cases is not None and cases < 1:
-        raise UsageError(f"`cases` must be at least 1, or None for all, not {cases}.")
+    cases, seed = (each.item() if isinstance(each, np.integer) else each for each in (cases, seed))
+    if cases is not None and not (isinstance(cases, int) and cases >= 1):
+        raise UsageError(f"`cases` must be a whole number from 1, or None for all, not {cases!r}.")
+    if not (isinstance(seed, int) and seed >= 0):
+        raise UsageError(f"`seed` must be a whole number from 0, not {seed!r}.")
     if mode is not None and mode not in MODES:
         raise UsageError(f"`mode` must be one of {', '.join(MODES)} here, not {mode!r}.")
+    groups = [groups] if isinstance(groups, str) else groups
     unknown = set(groups) - set(GROUPS)
     if unknown:
         raise UsageError(f"There is no group {', '.join(sorted(unknown))}; choose from {', '.join(GROUPS)}.")
@@ -77,20 +82,27 @@ def prepared(loss, reference, *, corpus, arguments, cases, seed, groups, strict,
         every = filter(None, map(fitting.fit, corpus_cases(inputs, seed, groups)))
         drawn = varied((case for case in every if subject.takes(case) and other.takes(case)), cases)
         modes = None if mode is None else (mode,)
+    for each in (subject, other):
+        troubles = [each.trouble(case) for case in drawn if each.takes(case)]
+        if troubles and all(troubles):
+            raise UsageError(cannot_be_made(each.name, troubles[0]))
     with_modes = [(case, modes_of(place, modes)) for place, case in enumerate(drawn)]
     return Comparison(subject, other, with_modes, strict, fitting.unchanged)
 
 
 def the_case(inputs, arguments, fitting, y_true, y_pred, sample_weight, reduction, dtype):
     """The case that a user spells out."""
+    if dtype not in EPSILON:
+        raise UsageError(f"`dtype` must be one of {', '.join(EPSILON)}, not {dtype!r}.")
     y_true, hard_labels = y_true if arguments.get("labels") else (y_true, None)
+    given = {k: v for k, v in arguments.items() if k not in fitting.own}
     case = Case(
         inputs,
         "given",
         "the given input",
         np.asarray(y_true),
         rounded(np.asarray(y_pred, "float64"), dtype),
-        {"from_logits": False, "axis": -1} | fitting.settled | {k: v for k, v in arguments.items() if k not in fitting.own},
+        {"from_logits": False, "axis": -1} | fitting.settled | given,
         dtype,
         reduction or fitting.reduction or "none",
         None if sample_weight is None else np.asarray(sample_weight, "float64"),

@@ -69,7 +69,7 @@ def axes_of(kind, shape):
 def options_of(loss, rng, num_classes):
     """Arguments that take turns."""
     each = rng.uniform(0.5, 2.0, num_classes).tolist()
-    smoothed = [{}, {"label_smoothing": 0.1}, {"label_smoothing": 0.3, "epsilon": 1e-3}]
+    smoothed = [{}, {"label_smoothing": 0.1}, {"label_smoothing": 0.3, "epsilon": 0.05}]
     weighed = [{"class_weight": each, "saturated_gradient": "zero"}, {"class_weight": {0: 3.0}, "label_smoothing": 0.2}]
     focused = [
         {"gamma": 0.0},
@@ -80,7 +80,7 @@ def options_of(loss, rng, num_classes):
         {},
         {"gamma": 5.0},
     ]
-    ignored = [{}, {"ignore_class": [0, 7]}, {}, {"ignore_class": num_classes - 1}]
+    ignored = [{}, {"ignore_class": [0, num_classes - 1]}, {}, {"ignore_class": num_classes - 1}]
     answered = [{}, {"pos_weight": 2.3, "label_smoothing": 0.2}, {"saturated_gradient": "zero", "epsilon": 1e-2}]
     balanced = [{}, {"apply_class_balancing": True, "alpha": 0.3, "gamma": 0.5}, {"gamma": 1.0}, {"gamma": 0.0}, {"gamma": 6.0}]
     return {
@@ -90,7 +90,7 @@ def options_of(loss, rng, num_classes):
         "CategoricalFocalCrossentropy": joined([*smoothed, *weighed], focused[1:] + focused[:1]),
         "SparseCategoricalFocalCrossentropy": joined(joined([*smoothed, *weighed], focused[2:] + focused[:2]), ignored),
         "BinaryFocalCrossentropy": joined(answered, balanced),
-        "KLDivergence": [{}, {"epsilon": 1e-3}, {"saturated_gradient": "zero"}],
+        "KLDivergence": [{}, {"epsilon": 0.05}, {"saturated_gradient": "zero"}],
         "CategoricalGeneralizedCrossEntropy": joined([{"q": 0.5}, {"q": 0.1}, {"q": 0.9}], ignored),
         "DistillationLoss": taught(),
     }[loss]
@@ -131,6 +131,11 @@ def draw(loss, rng, group, shape, axis: Any = -1, from_logits=True, options=None
     return Case(loss, group, form, y_true, y_pred, {"from_logits": from_logits, "axis": axis, **options}, dtype)
 
 
+def singular(case, **changes):
+    """A case whose inputs are of a kind of their own."""
+    return case.with_(**changes, singular=True)
+
+
 # ---------------------------------------------------------------------------------------------------------- groups
 
 
@@ -162,7 +167,8 @@ def stored_and_packed(loss, rng):
             arguments = {**case.arguments, "labels": labels, "label_weight": 0.25}
             hard = targets(kind, rng, (4, 5), -1)
             yield case.with_(arguments=arguments, hard_labels=hard, what=f"a teacher beside {labels} labels")
-        yield case.with_(arguments={**case.arguments, "teacher_classes": 3}, what="two classes that the teacher lacks")
+        what = f"two classes that the teacher lacks, {'logits' if from_logits else 'probabilities'}"
+        yield singular(case, arguments={**case.arguments, "teacher_classes": 3}, what=what)
 
 
 def dtypes(loss, rng):
@@ -178,7 +184,7 @@ def dtypes(loss, rng):
             case = case.with_(y_true=labels)
         elif KINDS[loss] in ("dense", "distribution"):
             case = case.with_(y_true=one_hot(labels, num_classes))
-        yield case.with_(what=f"{num_classes} classes in {dtype}")
+        yield singular(case, what=f"{num_classes} classes in {dtype}")
 
 
 def extreme(loss, rng):
@@ -186,24 +192,27 @@ def extreme(loss, rng):
     kind = KINDS[loss]
     for scale, num_classes in ((0.01, 50), (30.0, 50), (1000.0, 50), (3.0, 5000)):
         case = draw(loss, rng, "extreme", (6, num_classes), scale=scale)
-        yield case.with_(
-            y_true=half_right(kind, case), what=f"logits of scale {scale:g}, {num_classes} classes, half of them right"
+        yield singular(
+            case, y_true=half_right(kind, case), what=f"logits of scale {scale:g}, {num_classes} classes, half of them right"
         )
     case = draw(loss, rng, "extreme", (6, 5))
     ruled_out = case.y_pred.copy()
     beside: Any = (half_right("ids", case) + 1) % 5
     ruled_out[np.arange(6), beside] = -np.inf
-    yield case.with_(
-        y_pred=ruled_out, y_true=half_right(kind, case), what="a logit of -inf in each row, of a class without target"
+    yield singular(
+        case, y_pred=ruled_out, y_true=half_right(kind, case), what="a logit of -inf in each row, of a class without target"
     )
+    if "Focal" in loss:
+        case = draw(loss, rng, "extreme", (6, 5), options={"gamma": 6.0})
+        yield singular(case, y_true=half_right(kind, case), what="logits, γ = 6")
     case = draw(loss, rng, "extreme", (6, 5), from_logits=False)
     sure = np.full((6, 5), 1e-30)
     sure[np.arange(6), [0, 1, 2, 3, 4, 0]] = 1.0
-    yield case.with_(y_pred=rounded(sure, "float32"), what="probabilities of 1 and 1e-30")
-    yield case.with_(y_pred=np.where(sure < 1, 0.0, 1.0), what="probabilities of 1 and 0")
+    yield singular(case, y_pred=rounded(sure, "float32"), what="probabilities of 1 and 1e-30")
+    yield singular(case, y_pred=np.where(sure < 1, 0.0, 1.0), what="probabilities of 1 and 0")
     if kind in ("dense", "ids") and "Generalized" not in loss:
         for factor in (1e20, 1e-20):
-            yield case.with_(y_pred=rounded(case.y_pred * factor, "float32"), what=f"probabilities times {factor:g}")
+            yield singular(case, y_pred=rounded(case.y_pred * factor, "float32"), what=f"probabilities times {factor:g}")
 
 
 def half_right(kind, case):
@@ -219,17 +228,18 @@ def degenerate(loss, rng):
     kind = KINDS[loss]
     for shape in ((1, 2), (1, 3), (5, 2), (0, 3)):
         for from_logits in (True, False):
-            yield draw(loss, rng, "degenerate", shape, from_logits=from_logits)
+            case = draw(loss, rng, "degenerate", shape, from_logits=from_logits)
+            yield case if shape[0] else singular(case, what=f"an empty batch of {'logits' if from_logits else 'probabilities'}")
     case = draw(loss, rng, "degenerate", (4, 3))
-    yield case.with_(y_pred=np.zeros((4, 3)), what="equal logits")
+    yield singular(case, y_pred=np.zeros((4, 3)), what="equal logits")
     if kind == "dense":
         for from_logits in (True, False):
             case = draw(loss, rng, "degenerate", (4, 3), from_logits=from_logits)
-            yield case.with_(y_true=np.zeros((4, 3)), what="targets of nothing")
-            yield case.with_(y_true=np.full((4, 3), 0.25), what="targets that add up to 0.75")
+            yield singular(case, y_true=np.zeros((4, 3)), what="targets of nothing")
+            yield singular(case, y_true=np.full((4, 3), 0.25), what="targets that add up to 0.75")
     if kind in ("dense", "ids") and "Generalized" not in loss:
         case = draw(loss, rng, "degenerate", (4, 3), from_logits=False)
-        yield case.with_(y_pred=np.where(np.arange(4)[:, None] == 1, 0.0, case.y_pred), what="a row of zero probabilities")
+        yield singular(case, y_pred=np.where(np.arange(4)[:, None] == 1, 0.0, case.y_pred), what="a row of zero probabilities")
 
 
 def weights(loss, rng):

@@ -7,6 +7,7 @@ import keras
 import keras_xent
 
 from .implementations import UsageError
+from .text import printable
 
 # Arguments that say how inputs are drawn, and what they are where they are not said.
 DRAWN_BY = {"from_logits": False, "axis": -1, "targets": None}
@@ -26,6 +27,11 @@ class Fitting:
     def __init__(self, things, inputs, pinned):
         self.objects = [thing for thing in things if isinstance(thing, keras.losses.Loss)]
         of_ours = set(parameters_of(getattr(keras_xent, inputs))) - OF_THE_CASE
+        for name in OF_THE_CASE & set(pinned):
+            raise UsageError(
+                f"{name!r} cannot be settled: reductions and dtypes take turns, unless a loss object has its own, or "
+                "`assert_parity` is given the one case's with `y_pred`."
+            )
         self.settled = {name: value for name, value in pinned.items() if name in of_ours}
         self.own = {name: value for name, value in pinned.items() if name not in of_ours}
         for loss in self.objects:
@@ -35,7 +41,7 @@ class Fitting:
                 raise UsageError(f"Neither of the two takes an argument {name!r}.")
         self.options = of_ours - NOT_DEFINED
         for thing in things:
-            if thing == "Keras":
+            if isinstance(thing, str) and thing == "Keras":
                 thing = getattr(keras.losses, inputs, None)
             if callable(thing) and thing not in self.objects:
                 self.options &= set(parameters_of(thing))
@@ -83,7 +89,10 @@ def own_arguments(loss, inputs):
 def parameters_of(thing):
     """The parameters of a function or class, by name; of `**options` those that the class hands on to."""
     if not isinstance(thing, type):
-        return inspect.signature(thing).parameters
+        try:
+            return inspect.signature(thing).parameters
+        except ValueError as error:
+            raise UsageError(f"{thing!r} does not say which arguments it takes: {error}.") from error
     found = {}
     for base in thing.__mro__:
         if "__init__" in vars(base):
@@ -94,6 +103,11 @@ def parameters_of(thing):
     return found
 
 
+def cannot_be_made(name, error):
+    """In words, for the person who named it."""
+    return f"{name} cannot be made: {type(error).__name__}: {printable(str(error))} (for its arguments see --arg, or `arguments`)"
+
+
 def own_reduction(thing, pinned):
     """The reduction of a loss object, and of a class that cannot be told one; None: any."""
     if isinstance(thing, keras.losses.Loss):
@@ -101,5 +115,8 @@ def own_reduction(thing, pinned):
     if isinstance(thing, type) and issubclass(thing, keras.losses.Loss):
         parameters = parameters_of(thing)
         if "reduction" not in parameters:
-            return thing(**{name: value for name, value in pinned.items() if name in parameters}).reduction
+            try:
+                return thing(**{name: value for name, value in pinned.items() if name in parameters}).reduction
+            except Exception as error:  # whatever a class raises
+                raise UsageError(cannot_be_made(thing.__name__, error)) from error
     return None

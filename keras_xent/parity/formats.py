@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from xml.etree import ElementTree
 
 from .report import Report
@@ -36,7 +37,8 @@ def to_markdown(report: Report) -> str:
     mark = {0: "✅", 1: "❌"}.get(report.exit_status, "⚠️")
     parts = [f"## {mark} `{report.command}`", report.summary()]
     for title, text in report.failures():
-        parts.append(f"### {title}\n\n```\n{text.strip()}\n```")
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`*", text))))  # longer than any in the text
+        parts.append(f"### {title}\n\n{fence}\n{text.strip()}\n{fence}")
     parts.append(markdown_table(*report.table()))
     heads, rows = report.known()
     if rows:
@@ -63,6 +65,7 @@ def to_json(report: Report) -> str:
             "setting": place.setting,
             "missing": place.missing,
             "crash": place.crash,
+            "wrong_usage": place.usage,
             "losses": [
                 {
                     "loss": row.loss,
@@ -117,9 +120,10 @@ def to_junit(report: Report) -> str:
         for one in place.known_changed:
             test = ElementTree.SubElement(suite, "testcase", classname=f"parity.{place.backend}", name=f"known: {one['name']}")
             ElementTree.SubElement(test, "failure", message="changed").text = one["said"]
-        if place.crash or place.missing:
+        if place.crash or place.usage or place.missing:
             test = ElementTree.SubElement(suite, "testcase", classname=f"parity.{place.backend}", name="process")
-            kind, said = ("error", place.crash) if place.crash else ("skipped", place.missing)
+            wrong = place.crash or place.usage
+            kind, said = ("error", wrong) if wrong else ("skipped", place.missing)
             ElementTree.SubElement(test, kind, message=str(said).splitlines()[0]).text = said
         for count, kind in (("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             suite.set(count, str(len([*suite.iter(kind)])))

@@ -21,6 +21,10 @@ class UsageError(ValueError):
     """What was asked for cannot be: in words for the person who asked."""
 
 
+class NotHereError(UsageError):
+    """What was asked for is on another backend."""
+
+
 @dataclass(frozen=True)
 class Implementation:
     """Something that gives a case's value and the gradient of its sum by `y_pred`, as arrays."""
@@ -35,13 +39,21 @@ class Implementation:
     def takes(self, case):
         """Whether it has something like the case."""
         try:
+            self.trouble(case)
+        except IncomparableError:
+            return False
+        return True
+
+    def trouble(self, case):
+        """The error by which it cannot even be made for the case; None if it can."""
+        try:
             if self.made is not None:
                 self.made(case)
         except IncomparableError:
-            return False
-        except Exception:  # a finding, when the case is put to it
-            pass
-        return True
+            raise
+        except Exception as error:  # whatever a class raises
+            return error
+        return None
 
 
 def running(name, loss_of, reduced_by_keras=False):

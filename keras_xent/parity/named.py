@@ -10,10 +10,13 @@ import numpy as np
 
 import keras_xent
 
-from .cases import KINDS, NEEDED, function_name
+from .cases import KINDS, NEEDED, function_name, of_this_process
 from .fitting import DRAWN_BY, parameters_of
-from .implementations import DEFINITION, KERAS, OURS, Implementation, IncomparableError, UsageError, running
-from .peers import peers
+from .implementations import DEFINITION, KERAS, OURS, Implementation, IncomparableError, NotHereError, UsageError, running
+from .peers import LIBRARIES, peers
+from .processes import BACKENDS
+from .running import BACKEND
+from .text import printable
 
 
 def words():
@@ -28,15 +31,19 @@ def found(spec: str) -> Any:
             return getattr(keras_xent, spec)
         if spec in words():
             return spec
+        if spec in [library for library, _ in LIBRARIES.values()]:
+            raise NotHereError(f"{spec} is not compared on {BACKENDS[BACKEND]}, or is not installed.")
         raise UsageError(
             f"{spec!r} is no loss of keras_xent and none of {', '.join(words())}; name others as module:Name, such as "
             "my_package.losses:MyLoss."
         )
     module, _, name = spec.partition(":")
+    if not module or module.startswith(".") or not name:
+        raise UsageError(f"{spec!r} names nothing: expected module:Name, such as my_package.losses:MyLoss.")
     try:
         thing = importlib.import_module(module)
-    except ImportError as error:
-        raise UsageError(f"{spec!r} cannot be imported: {error}.") from error
+    except Exception as error:  # whatever the module does when it is imported
+        raise UsageError(f"{spec!r} cannot be imported: {type(error).__name__}: {printable(str(error))}.") from error
     for part in name.split("."):
         if not hasattr(thing, part):
             raise UsageError(f"Module {module!r} has no {name!r}.")
@@ -92,7 +99,8 @@ def twin_gradient(function):
 def defined(function, gradient, name, case, pinned):
     """A definition in NumPy and its gradient; this package's are told the dtype, to which the bounds of a clip are rounded."""
     given = NEEDED.get(case.loss, {}) | accepted(function, name, case, pinned)
-    given |= {"dtype": case.dtype} if "dtype" in parameters_of(function) else {}
+    if "dtype" in parameters_of(function):
+        given |= {"dtype": case.dtype} | of_this_process(function, given)
     with np.errstate(all="ignore"):
         return case.reduced(*(each(case.y_true, case.y_pred, **given) for each in (function, gradient)))
 
@@ -127,6 +135,8 @@ def importable(thing):
     if isinstance(thing, str):
         return thing
     name = described(thing)
+    if name.startswith("__main__:"):  # of a script, which no other process and no snippet has
+        return None
     try:
         return name if found(name) is thing else None
     except UsageError:

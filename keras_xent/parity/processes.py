@@ -3,22 +3,25 @@
 import contextlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .._only_backend import installed
+from .text import printable
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 # What hides accelerators, so that everything is on the CPU.
 HIDDEN = {"CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1", "ROCR_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 GPU_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows
 TAIL = 30  # so many of the last lines of a process that crashed are shown
-
+PATIENCE = 600.0  # seconds without an answer after which a process is taken to hang
 
 __all__ = ["BACKENDS", "Child", "CrashError", "gpu_possible", "installed", "progress_bars"]
 
@@ -35,9 +38,10 @@ def gpu_possible():
 class Child:
     """The process of one backend; it is started by the first task, and stays for others until it is closed."""
 
-    def __init__(self, backend: str, device: str | None = None, keras_path: str | Path | None = None):
-        self.backend, self.device, self.keras_path = backend, device, keras_path
+    def __init__(self, backend: str, device: str | None = None, keras_path: str | Path | None = None, patience: float = PATIENCE):
+        self.backend, self.device, self.keras_path, self.patience = backend, device, keras_path, patience
         self.process: Any = None
+        self.hung = False
         self.errors: Any = None  # a file of what it writes to standard error
 
     def environment(self):
@@ -50,7 +54,11 @@ class Child:
         return environment
 
     def ask(self, task: str, path=(), **arguments) -> Iterator[dict[str, Any]]:
-        """What it finds, as it finds it; a `CrashError` when it ends before it has done the task."""
+        """What it finds, as it finds it; a `CrashError` when it ends before it has done the task.
+
+        The arguments are pickled: arrays, and dictionaries with keys of any kind, arrive as they are.
+        """
+        request = pickle.dumps({"task": task, "device": self.device, "path": list(path)}) + pickle.dumps(pickle.dumps(arguments))
         if self.process is None:
             self.errors = tempfile.TemporaryFile("w+", errors="replace")
             self.process = subprocess.Popen(
@@ -59,27 +67,42 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self.errors,
-                text=True,
             )
-        request = {"task": task, "device": self.device, "path": list(path), "arguments": arguments}
         try:
-            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.write(request)
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # it has ended; what it said is read below
-        for line in self.process.stdout:
+        while line := self.next_line():
             answer = json.loads(line)
             if answer.get("end"):
                 return
             yield answer
         raise CrashError(self.last_words())
 
+    def next_line(self):
+        """What it says next; nothing if it ends, or is ended because it says nothing."""
+        timer = threading.Timer(self.patience, self.give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            return self.process.stdout.readline()
+        finally:
+            timer.cancel()
+
+    def give_up(self):
+        """Ends a process that hangs, or that nobody waits for any more."""
+        self.hung = True
+        if self.process is not None:
+            self.process.kill()
+
     def last_words(self):
         """How it ended, and its last lines."""
         code = self.process.wait()
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = f"ended after {self.patience:g} s without an answer" if self.hung else how
         self.errors.seek(0)
-        lines = self.errors.read().splitlines()[-TAIL:]
+        lines = printable(self.errors.read()).splitlines()[-TAIL:]
         return "\n".join([f"the process of {BACKENDS[self.backend]} crashed ({how})", *lines])
 
     def close(self):

@@ -87,6 +87,8 @@ class Place:
             self.known_checked += 1
             if not answer["known"]["holds"]:
                 self.known_changed.append(answer["known"])
+        elif "missing" in answer:
+            self.missing = answer["missing"]
         elif "usage" in answer:
             self.usage = answer["usage"]
         return answer.get("done", 0)
@@ -113,10 +115,15 @@ class Report:
 
     @property
     def exit_status(self):
-        """0: all within bounds; 1: a disagreement, or a process that crashed; 2: wrong usage, or nothing was run."""
+        """0: all within bounds; 1: a disagreement, or a process that crashed; 2: wrong usage, or nothing was run.
+
+        What is wrong usage in one place alone speaks against that place: the others have their say.
+        """
         if any(not place.ok for place in self.places):
             return 1
-        return 0 if self.number and not any(place.usage for place in self.places) else 2
+        if not self.number:
+            return 2
+        return 1 if any(place.usage for place in self.places) else 0
 
     def table(self):
         """Heads and rows: loss, place, reference, comparisons, worst error, bound, known differences, verdict."""
@@ -166,6 +173,8 @@ class Report:
         for place in self.places:
             if place.crash:
                 yield f"{place.name}: crashed", place.crash
+            if place.usage:
+                yield f"{place.name}: nothing was run", place.usage
             for one in place.disagreements:
                 yield f"{place.name}: {one['loss']} against {one['reference']}", f"{one['said']}\n\n{one['snippet']}"
             for one in place.known_changed:
@@ -179,7 +188,7 @@ class Report:
         changed, crashed = sum(len(place.known_changed) for place in self.places), sum(bool(place.crash) for place in self.places)
         words = [
             f"{self.number:,} comparisons on {listed(ran) or 'nothing'}",
-            f"{bad:,} outside of their bounds" if bad else "all within bounds",
+            *([f"{bad:,} outside of their bounds" if bad else "all within bounds"] if ran else []),
         ]
         words += [f"{known:,} of them known differences from Keras"] if known else []
         checked = sum(place.known_checked for place in self.places)

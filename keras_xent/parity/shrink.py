@@ -118,13 +118,18 @@ def with_classes(case, axis, kept):
 
 
 def rounder(case):
-    """Numbers with fewer digits, as the dtype holds them."""
+    """Numbers with fewer digits, as the dtype holds them.
+
+    A prediction does not become 0 or 1: these are inputs of a kind of their own, on which something else may be wrong.
+    """
     for digits in (0, 1, 2):
         for name in ("y_pred", "y_true"):
             values = getattr(case, name)
             if values.dtype.kind != "f":
                 continue
             rounder_values = rounded(np.round(values, digits), case.dtype)
+            if name == "y_pred":
+                rounder_values = np.where(np.isin(rounder_values, (0.0, 1.0)), values, rounder_values)
             if not np.array_equal(rounder_values, values, equal_nan=True) and shorter(rounder_values, values):
                 yield case.with_(**{name: rounder_values})
 

@@ -7,7 +7,7 @@ from .comparison import Comparison, prepared
 from .corpus import corpus
 from .disagreement import said, snippet
 from .examine import examine
-from .implementations import DEFINITION, KERAS, OURS, UsageError
+from .implementations import DEFINITION, KERAS, OURS, NotHereError, UsageError
 from .known import KNOWN_DIFFERENCES
 from .peers import peers
 from .running import USUAL
@@ -44,6 +44,9 @@ def custom(loss, reference, arguments, corpus, cases, seed, groups, one_mode, st
             mode=USUAL if one_mode else None,
             strict=strict,
         )
+    except NotHereError as error:
+        yield {"missing": str(error)}
+        return
     except UsageError as error:
         yield {"usage": str(error)}
         return

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_xent
-from keras_xent.parity import ParityError, assert_parity
+from keras_xent.parity import ParityError, assert_parity, named
 from keras_xent.parity.running import BACKEND, MODES, USUAL
 
 from . import user_losses
@@ -66,12 +66,22 @@ def test_a_right_class_against_others(reference):
     assert assert_parity(Right, reference, corpus="CategoricalCrossentropy", groups=groups, cases=CASES // 2, mode=USUAL) > 5
 
 
+class Needing(keras.losses.Loss):
+    """It cannot be made without an argument of its own."""
+
+    def __init__(self, needed):
+        super().__init__()
+
+
 WRONG = [
     (user_losses.scaled, "CategoricalCrossentropy", {}),
     (user_losses.along_the_batch, "CategoricalCrossentropy", {}),
     (user_losses.not_renormalized, "CategoricalCrossentropy", {}),
     (user_losses.with_a_dead_gradient, "CategoricalCrossentropy", {}),
     (user_losses.averaged, "CategoricalCrossentropy", {}),
+    (user_losses.overflowing, "CategoricalCrossentropy", {"arguments": LOGITS}),
+    (user_losses.divided_by_nothing, "CategoricalCrossentropy", {"arguments": {"from_logits": False}}),
+    (user_losses.FirstIgnored, "SparseCategoricalCrossentropy", {}),
     (user_losses.of_ids_cast_to_float, "SparseCategoricalCrossentropy", {"arguments": LOGITS}),
     (user_losses.SummedForAMean, "CategoricalCrossentropy", {}),
     (user_losses.WeightsDropped, "CategoricalCrossentropy", {}),
@@ -140,7 +150,7 @@ def importable(monkeypatch):
 @pytest.mark.parametrize(
     ("things", "options", "message"),
     [
-        (("nothing:Here",), {}, "'nothing:Here' cannot be imported: No module named 'nothing'"),
+        (("nothing:Here",), {}, "'nothing:Here' cannot be imported: ModuleNotFoundError: No module named 'nothing'"),
         (("user_losses:Nothing",), {}, "Module 'user_losses' has no 'Nothing'"),
         (("CategoricalCrossEntropy",), {}, "is no loss of keras_xent and none of definition, Keras, keras_xent"),
         ((user_losses.right,), {}, "name the keras_xent loss that takes the same"),
@@ -149,7 +159,17 @@ def importable(monkeypatch):
         ((Right,), {"corpus": "CategoricalCrossentropy", "groups": ["odd"]}, "There is no group odd; choose from ordinary"),
         ((Right,), {"corpus": "CategoricalCrossentropy", "mode": "fast"}, "`mode` must be one of"),
         ((keras_xent.KLDivergence(axis=7),), {}, "No case fits both"),
-        (("KLDivergence",), {"cases": 0}, "`cases` must be at least 1"),
+        ((":right",), {}, "':right' names nothing: expected module:Name"),
+        ((".user_losses:right",), {}, "names nothing"),
+        ((max,), {"corpus": "KLDivergence"}, "does not say which arguments it takes"),
+        ((Needing,), {"corpus": "KLDivergence"}, "Needing cannot be made: TypeError"),
+        (("KLDivergence",), {"arguments": {"epsilon": 7.0}}, "cannot be made: ValueError: `epsilon`"),
+        (("KLDivergence",), {"arguments": {"reduction": "sum"}}, "'reduction' cannot be settled"),
+        (("KLDivergence",), {"seed": -1}, "`seed` must be a whole number from 0, not -1"),
+        (("KLDivergence",), {"reduction": "sum", "dtype": "float16"}, "`reduction` and `dtype` belong to the one case"),
+        (("KLDivergence",), {"y_pred": [[0.5, 0.5]]}, "`y_pred` is given without `y_true`"),
+        (("KLDivergence",), {"y_true": [[1, 0]], "y_pred": [[0.5, 0.5]], "dtype": "int8"}, "`dtype` must be one of float16"),
+        (("KLDivergence",), {"cases": 0}, "`cases` must be a whole number from 1"),
         (
             ("SparseCategoricalCrossentropy",),
             {"y_true": [5], "y_pred": [[0.2, 0.8]], "mode": "eager"},
@@ -179,3 +199,21 @@ def test_bad_usage(things, options, message):
 
 def test_a_definition_in_numpy_needs_its_gradient():
     assert assert_parity(keras_xent.kl_divergence, "keras_xent.reference:kl_divergence", cases=5, strict=True, mode=USUAL) == 5
+
+
+def test_arguments_may_be_arrays():
+    assert assert_parity("CategoricalFocalCrossentropy", arguments={"alpha": np.array(0.5)}, groups="ordinary", cases=3) == 3
+
+
+def test_the_epsilon_of_keras(monkeypatch):
+    """The definition is asked with the ε that Keras is set to."""
+    monkeypatch.setattr(keras.config, "epsilon", lambda: 1e-3)
+    assert assert_parity("KLDivergence", groups=["extreme"], mode=USUAL) > 5
+
+
+def test_a_snippet_of_a_script_names_nothing_that_it_has_not():
+    class Local:
+        """Neither has a module that others can import."""
+
+    Local.__module__ = "__main__"
+    assert named.importable(Local) is None

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import keras
 import pytest
@@ -48,7 +50,9 @@ def refused(arguments, capsys):
         ("--arg 1x=2", "--arg 1x=2: expected KEY=VALUE"),
         ("--cases 0", "--cases 0: expected a number from 1, or all"),
         ("--cases many", "expected a number from 1, or all"),
-        ("--seed x", "invalid int value: 'x'"),
+        ("--seed x", "--seed x: expected a number from 0"),
+        ("--seed -1", "--seed -1: expected a number from 0"),
+        ("--patience 0", "--patience 0: expected a number of seconds above 0"),
         ("--groups odd", "invalid choice: 'odd'"),
         ("--loss Hinge", "there is no keras_xent loss Hinge: choose from CategoricalCrossentropy"),
         ("--loss my:Loss your:Loss", "need exactly one --loss"),
@@ -131,6 +135,77 @@ def test_a_process_that_crashes_and_one_that_does_not(capsys, project):
     crashed, ran = sorted(json.loads((project / "r.json").read_text())["places"], key=lambda place: place["backend"] == BACKEND)
     assert crashed["backend"] == OTHER and "SIGKILL" in crashed["crash"]
     assert ran["losses"][0]["ok"] and not ran["crash"]
+
+
+def test_arguments_arrive_as_they_are(capsys, project):
+    """A dictionary keeps the types of its keys, a tuple stays one."""
+    arguments = ["--backend", BACKEND, "--quick", "--corpus", "CategoricalCrossentropy", "--arg", "from_logits=True"]
+    assert command.main([*arguments, "--loss", "my_losses:weighed", "--arg", "table={0: (3.0,)}"]) == 0
+    assert command.main(["--backend", BACKEND, "--quick", "--loss", "BinaryCrossentropy", "--arg", "axis=()"]) == 0
+
+
+def test_a_module_that_one_backend_alone_can_import(capsys, project):
+    """The others have their say."""
+    condition = f"import keras\nfrom my_losses import scaled\n\nassert keras.backend.backend() != {OTHER!r}, 'not here'\n"
+    (project / "choosy.py").write_text(condition)
+    arguments = ["--corpus", "CategoricalCrossentropy", "--quick", "--backend", BACKEND, OTHER]
+    assert command.main(["--loss", "choosy:scaled", *arguments, "--json", "r.json", "--junit", "r.xml"]) == 1
+    out = capsys.readouterr().out
+    assert f"{BACKENDS[OTHER]}: nothing was run" in out and "AssertionError: not here" in out
+    assert "my_losses:scaled is not definition" in out
+    refusing, ran = sorted(json.loads((project / "r.json").read_text())["places"], key=lambda place: place["backend"] == BACKEND)
+    assert "not here" in refusing["wrong_usage"] and not ran["losses"][0]["ok"]
+    assert "AssertionError: not here" in refused(
+        ["--loss", "choosy:scaled", *arguments[:-2], OTHER, "--json", "new.json"], capsys
+    )
+    assert not (project / "new.json").exists()
+
+
+def test_a_library_of_another_backend(capsys, project):
+    """It is said where it was not run; where it was, it counts."""
+    library = {"tensorflow": "tf_keras", "jax": "optax", "torch": "torch.nn.functional"}[BACKEND]
+    arguments = ["--loss", "CategoricalCrossentropy", "--reference", library, "--quick", "--backend"]
+    assert command.main([*arguments, BACKEND, OTHER]) == 0
+    assert f"{BACKENDS[OTHER]}: not run: {library} is not compared on {BACKENDS[OTHER]}" in capsys.readouterr().out
+
+
+def test_a_process_that_hangs(project):
+    """It is ended when patience is, and when the one that asked ends; a loss that reads from the keyboard reads nothing."""
+    (project / "hanging.py").write_text(
+        "import os, time\nfrom pathlib import Path\n\n\ndef loss(y_true, y_pred):\n"
+        "    Path('pid').write_text(str(os.getpid()))\n    time.sleep(300)\n\n\ndef asking(y_true, y_pred):\n    input()\n"
+    )
+    task = {"reference": "definition", "arguments": {}, "corpus": "KLDivergence", "cases": 2, "seed": 0, "strict": False}
+    task |= {"groups": ["ordinary"], "one_mode": True, "path": [str(project)]}
+    with Child(BACKEND, patience=30.0) as child:
+        assert "EOFError" in str([*child.ask("custom", loss="hanging:asking", **task)])
+        child.patience = 1.0
+        with pytest.raises(CrashError, match="ended after 1 s without an answer"):
+            [*child.ask("custom", loss="hanging:loss", **task)]
+    asking = "import sys\nfrom keras_xent.parity.processes import Child\n" + f"[*Child({BACKEND!r}).ask('custom', **{task!r})]\n"
+    asker = subprocess.Popen([sys.executable, "-c", asking.replace("'custom', ", "'custom', loss='hanging:loss', ")], cwd=project)
+    (project / "pid").unlink()
+    while not (project / "pid").exists() or not (project / "pid").read_text():
+        assert asker.poll() is None
+        time.sleep(0.1)
+    asker.kill()
+    asker.wait()
+    worker = int((project / "pid").read_text())
+    for _ in range(100):
+        if not running(worker):
+            break
+        time.sleep(0.1)
+    assert not running(worker)
+
+
+def running(process):
+    """Whether a process is there; one that has ended may wait for its parent."""
+    try:
+        os.kill(process, 0)
+        stat = Path(f"/proc/{process}/stat")
+        return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
 
 
 def test_same_seed_same_report():

@@ -130,6 +130,30 @@ def test_keras_alone_is_known_to_differ():
     assert verdicts(giving(1.0), giving(2.0, "Keras")) == [DIFFERENT]
 
 
+def test_what_is_neither_keras_nor_the_definition():
+    """Where Keras is known to differ, a loss is to be one of the two, or between them."""
+    half = case_of("KLDivergence", "dtypes").with_(dtype="float16")
+    keras = giving(2.0, "Keras")
+    assert [verdicts(giving(factor), keras, half) for factor in (1.0, 1.5, 2.0, 12.0, np.nan)] == [
+        [KNOWN],
+        [KNOWN],
+        [EQUAL],
+        [DIFFERENT],
+        [DIFFERENT],
+    ]
+    assert verdicts(giving(1.0), giving(np.nan, "Keras"), half) == [KNOWN]
+    assert verdicts(giving(1.5), giving(np.nan, "Keras"), half) == [DIFFERENT]
+
+
+def test_kinds_of_disagreements():
+    case = case_of("KLDivergence")
+    kinds = [
+        next(iter(examine(giving(change), [DEFINITION], case, (USUAL,)))).kind
+        for change in (2.0, 3.0, np.nan, KeyError("one"), KeyError("other"), TypeError("one"))
+    ]
+    assert kinds[0] == kinds[1] != kinds[2] and kinds[3] == kinds[4] != kinds[5]
+
+
 def test_an_error_says_where_it_comes_from():
     (finding,) = examine(giving(KeyError("no such key")), [DEFINITION], case_of("KLDivergence"), (USUAL,))
     assert finding.message.startswith("theirs: KeyError: 'no such key' (answer, line ")

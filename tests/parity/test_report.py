@@ -9,6 +9,7 @@ from rich.console import Console
 
 from keras_xent.parity import formats
 from keras_xent.parity.report import Place, Report
+from keras_xent.parity.text import printable
 
 SETTING = {"backend": "jax", "versions": {"Keras": "3.15.1", "JAX": "0.10.2"}, "device": "CPU", "precision": "default"}
 SAID = {
@@ -154,3 +155,21 @@ def test_junit():
     assert equal.get("name") == "KLDivergence = definition" and not len(equal)
     assert different.find("failure").get("message") == "1 DIFFERENT" and "assert_parity" in different.find("failure").text
     assert changed.get("name") == "known: sparse: label -1"
+
+
+def test_what_others_wrote_breaks_no_form():
+    """Colours of a terminal, characters that XML has not, and fences of Markdown."""
+    said = {**SAID, "said": printable("\x1b[1mbad\x1b[0m \x00 ```"), "snippet": "```"}
+    found = report(finding("failed", reference="Keras"), {"disagreement": said})
+    assert "bad \N{REPLACEMENT CHARACTER}" in ElementTree.fromstring(formats.to_junit(found)).find(".//failure").text
+    assert "\n````\nbad" in formats.to_markdown(found)
+
+
+def test_wrong_usage_in_one_place_speaks_against_it():
+    wrong = Place("torch", usage="there is no such module")
+    both = report(*EQUAL)
+    both.places.append(wrong)
+    assert both.exit_status == 1 and Report("", [wrong], {}).exit_status == 2
+    assert ("PyTorch: nothing was run", wrong.usage) in both.failures()
+    assert json.loads(formats.to_json(both))["places"][1]["wrong_usage"] == wrong.usage
+    assert "there is no such module" in formats.to_junit(both)

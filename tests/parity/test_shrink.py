@@ -53,6 +53,13 @@ def test_numbers_become_short():
     assert shrunk(case, lambda case: case.y_pred[0, 0] > 2).y_pred.tolist() == [[3.0, 3.0]]
 
 
+def test_numbers_do_not_become_corners():
+    """A 0 or a 1 may be wrong for another reason."""
+    case = Case("KLDivergence", "given", "", np.array([[0.5, 0.5]]), np.array([[0.3, 0.97]]), {"from_logits": False, "axis": -1})
+    small = shrunk(case, lambda case: True)
+    assert not np.isin(small.y_pred, (0.0, 1.0)).any()
+
+
 def test_what_never_fails_again_is_left_alone():
     case = next(corpus("KLDivergence"))
     assert shrunk(case, lambda other: other is case) is case

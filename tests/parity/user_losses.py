@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+import keras_xent
+
 
 def right(y_true, y_pred, from_logits=False, axis=-1):
     """Cross-entropy as in a textbook; where it clips, the gradient is that of the logarithm."""
@@ -32,6 +34,30 @@ def clipped(probs):
 
 def times(y_true, y_pred, factor, from_logits=False, axis=-1):
     return factor * right(y_true, y_pred, from_logits, axis)
+
+
+def overflowing(y_true, y_pred, from_logits=False, axis=-1):
+    """Right but for logits above 88, of which the exponential is infinite."""
+    if from_logits:
+        y_pred = ops.exp(y_pred)
+    return right(y_true, y_pred, axis=axis)
+
+
+def divided_by_nothing(y_true, y_pred, from_logits=False, axis=-1):
+    """Right but for a row of zero probabilities."""
+    return right(y_true, y_pred if from_logits else y_pred / ops.sum(y_pred, axis=axis, keepdims=True), from_logits, axis)
+
+
+class FirstIgnored(keras_xent.SparseCategoricalCrossentropy):
+    """Of several classes to ignore it ignores the first."""
+
+    def __init__(self, ignore_class=None, **options):
+        super().__init__(ignore_class=ignore_class[0] if isinstance(ignore_class, list) else ignore_class, **options)
+
+
+def weighed(y_true, y_pred, from_logits=False, axis=-1, table=None):
+    """Right, if its own argument arrives as it was given."""
+    return right(y_true, y_pred, from_logits, axis) * (1.0 if table == {0: (3.0,)} else 2.0)
 
 
 def scaled(y_true, y_pred, from_logits=False, axis=-1):
