@@ -201,6 +201,14 @@ def test_finite_at_any_temperature(temperature, divergence):
     assert error_in_bounds(gradient, pull, "float32", 3, 20, np.abs(pull).max(-1, keepdims=True).clip(least)) <= 1
 
 
+def test_the_definition_where_a_class_is_all_but_ruled_out(rng):
+    """Its e^d is infinite, its share of the divergence is not: D = Σ p (log p - log q)."""
+    teacher, student = (1000.0 * rng.normal(size=(3, 50)) for _ in range(2))
+    log_p, log_q = (x / 4.0 - np.logaddexp.reduce(x / 4.0, axis=-1, keepdims=True) for x in (teacher, student))
+    expected = 16.0 * (np.exp(log_p) * (log_p - log_q)).sum(axis=-1)
+    np.testing.assert_allclose(reference.distillation_loss(teacher, student, targets="logits"), expected, rtol=1e-12)
+
+
 def test_no_gradient_flows_into_the_teacher(rng):
     student = tensor(rng.normal(size=(2, 3)), "float32")
     loss = keras_xent.DistillationLoss(targets="logits")

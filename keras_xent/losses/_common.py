@@ -73,6 +73,16 @@ def class_quantities(y_pred, options, axis, dtype):
     return quantities
 
 
+TARGET_FROM_LOGITS = (
+    Step("is_target", steps.mark_target, scores="logits"),
+    Step("target_logit", steps.pick, values="logits"),
+    Step("top_logit", steps.find_top_logit),
+    Step("gap", steps.measure_gap),
+    Step("center", steps.choose_center),
+    Step("non_targets", steps.sum_non_targets),
+    Step("log_denominator", steps.log_denominator),
+    Step("losses", steps.add_gap),
+)
 RENORMALIZE = Step("probs", steps.renormalize)
 CLIPPED_LOG = Step("clipped", steps.clip), Step("log_probs", steps.log)
 SMOOTH = Step("targets", steps.smooth)

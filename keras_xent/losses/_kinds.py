@@ -5,10 +5,10 @@ For each kind there is what stands between a recipe and its tensors, and the bas
 
 from keras import ops
 
-from .. import _backend, _checks, _labels
+from .. import _backend, _checks, _labels, fused
 from .._base import StepwiseLoss, blank, evaluate
 from .._recipe import run
-from ._common import class_quantities, common_quantities
+from ._common import TARGET_FROM_LOGITS, class_quantities, common_quantities
 
 NO_IDS = " Integer labels go to `SparseCategoricalCrossentropy` or `SparseCategoricalFocalCrossentropy`."
 
@@ -37,7 +37,10 @@ def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
         y_pred = blank(y_pred, labels.counts, (axis,))
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["labels"] = labels.ids
-    losses = _checks.fail_unless_fits(labels.settle(run(recipe(options), quantities, listener)), fits)
+    taken = recipe(options)
+    if listener is None:
+        taken = fused.shortened(taken, quantities, TARGET_FROM_LOGITS, fused.SPARSE)
+    losses = _checks.fail_unless_fits(labels.settle(run(taken, quantities, listener)), fits)
     return _checks.several_classes_when_run(losses, y_pred, axis)
 
 

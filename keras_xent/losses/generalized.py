@@ -10,8 +10,7 @@ from .. import _checks, steps
 from .._base import register
 from .._recipe import Step
 from ..domain import DOMAIN
-from . import sparse
-from ._common import label_options
+from ._common import TARGET_FROM_LOGITS, label_options
 from ._kinds import ClassIdLoss, against_class_ids, evaluate_class_ids
 
 FROM_PROBS = (
@@ -24,7 +23,7 @@ GENERALIZE = Step("losses", steps.generalize)
 
 def recipe(options):
     """The steps from labels and predictions to one loss per example."""
-    return (*(sparse.FROM_LOGITS if options["from_logits"] else FROM_PROBS), GENERALIZE)
+    return (*(TARGET_FROM_LOGITS if options["from_logits"] else FROM_PROBS), GENERALIZE)
 
 
 per_example = functools.partial(against_class_ids, recipe)

@@ -11,7 +11,7 @@ from .._base import register
 from .._recipe import Step
 from ..domain import DOMAIN
 from . import categorical
-from ._common import CLIPPED_LOG, RENORMALIZE, WEIGH, common_options, label_options
+from ._common import CLIPPED_LOG, RENORMALIZE, TARGET_FROM_LOGITS, WEIGH, common_options, label_options
 from ._kinds import ClassIdLoss, against_class_ids, evaluate_class_ids
 
 FROM_PROBS = (
@@ -20,16 +20,6 @@ FROM_PROBS = (
     Step("clipped_prob", steps.clip, probs="target_prob"),
     Step("log_prob", steps.log, clipped="clipped_prob", probs="target_prob"),
     Step("losses", steps.negate),
-)
-FROM_LOGITS = (
-    Step("is_target", steps.mark_target, scores="logits"),
-    Step("target_logit", steps.pick, values="logits"),
-    Step("top_logit", steps.find_top_logit),
-    Step("gap", steps.measure_gap),
-    Step("center", steps.choose_center),
-    Step("non_targets", steps.sum_non_targets),
-    Step("log_denominator", steps.log_denominator),
-    Step("losses", steps.add_gap),
 )
 PLACE_FROM_LOGITS = Step("targets", steps.place_target, scores="logits")
 WEIGH_LOSS = Step("losses", steps.weigh_loss)
@@ -51,7 +41,7 @@ def recipe(options):
     if weighed and from_logits and options["label_smoothing"]:
         # a label of weight 0 leaves the even share, whose digits are not those of a sum that is centred on the label
         return (PLACE_FROM_LOGITS, *categorical.recipe(options))
-    steps_taken = FROM_LOGITS if from_logits else FROM_PROBS
+    steps_taken = TARGET_FROM_LOGITS if from_logits else FROM_PROBS
     if weighed:
         steps_taken += (WEIGH_LOSS,)
     if options["label_smoothing"]:

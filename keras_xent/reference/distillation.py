@@ -117,7 +117,11 @@ def _kl(log_p, log_q, beta=None):
     del beta
     p = np.exp(log_p)
     ratio = np.where(p > 0, log_q, 0.0) - np.where(p > 0, log_p, 0.0)  # -inf where the prediction rules the class out
-    return np.where(p > 0, p * _expm1_minus(ratio), np.exp(log_q)).sum(axis=-1)
+    q = np.exp(log_q)
+    with np.errstate(invalid="ignore", over="ignore"):
+        near = p * _expm1_minus(ratio)
+        far = q - p - p * ratio  # of a share that the teacher all but rules out e^d would be infinite
+    return np.where(p > 0, np.where(ratio < 1.0, near, far), q).sum(axis=-1)
 
 
 def _log_mixture(log_p, log_q, beta):

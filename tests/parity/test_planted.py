@@ -5,7 +5,7 @@ import sys
 import pytest
 from keras import ops
 
-from keras_xent import _recipe
+from keras_xent import _recipe, fused
 from keras_xent._base import StepwiseLoss
 from keras_xent.parity.cases import KINDS
 from keras_xent.parity.choose import varied
@@ -53,6 +53,7 @@ def plants(monkeypatch):
     for name, module in list(sys.modules.items()):
         if name.startswith("keras_xent.") and getattr(module, "run", None) is original:
             monkeypatch.setattr(module, "run", plants.run)
+    monkeypatch.setattr(fused, "SPARSE", None)  # which takes no steps
     return plants
 
 

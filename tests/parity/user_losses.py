@@ -19,6 +19,8 @@ def expected(y_true, log_probs, axis):
 
 def renormalized(probs, axis):
     total = ops.sum(probs, axis=axis, keepdims=True)
+    probs = probs / ops.stop_gradient(ops.where(total == 0, 1.0, total))  # the gradient of a quotient squares its divisor
+    total = ops.sum(probs, axis=axis, keepdims=True)
     return probs / ops.where(total == 0, 1.0, total)
 
 
