@@ -4,6 +4,7 @@ In order: dtypes, shapes, which positions count, the per-example losses (`call`)
 """
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -112,7 +113,7 @@ class StepwiseLoss(keras.losses.Loss):
             The loss in nats, in the dtype of the loss object: a scalar, or one loss per example without reduction.
         """
         with keras.name_scope(self.name):
-            mask = _keras_mask(y_pred)
+            mask = _backend.mask_of(y_pred)
             y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
             axes = self._reduced_axes(y_pred)
             shape = tuple(size for axis, size in enumerate(y_pred.shape) if axis not in axes)
@@ -155,8 +156,10 @@ class StepwiseLoss(keras.losses.Loss):
                 denominator = ops.sum(weights)
             else:
                 denominator = _number_of(losses, counts)
-            # Gradients of replicas are summed, so each of them takes its share of the mean.
-            loss = divide_or_zero(loss, denominator) / _backend.num_replicas()
+            loss = divide_or_zero(loss, denominator) if ops.is_tensor(denominator) else loss / max(denominator, 1)
+            replicas = _backend.num_replicas()
+            if replicas != 1:  # their gradients are summed, so each of them takes its share of the mean
+                loss = loss / replicas
         return ops.cast(loss, self.dtype)
 
     def _floats(self, name, values):
@@ -220,31 +223,11 @@ def _zeros_of(weights):
 
 
 def _number_of(losses, counts):
-    """How many losses count; `counts` (1 or 0) may be broadcast along some axes."""
+    """How many losses count, as an int where that is static; `counts` (1 or 0) may be broadcast along some axes."""
+    if counts is None and all(isinstance(size, int) for size in losses.shape):
+        return math.prod(losses.shape)
     size = ops.cast(ops.size(losses), losses.dtype)
     if counts is None:
         return size
     # counted in integers: above 2**24 a float32 sum of ones no longer moves
     return size * ops.cast(ops.sum(ops.cast(counts, "int32")), losses.dtype) / ops.cast(ops.size(counts), losses.dtype)
-
-
-class _MaskReader(keras.losses.Loss):
-    """Multiplies what it is given by the mask of the predictions."""
-
-    def call(self, y_true, y_pred):
-        del y_pred
-        return y_true
-
-
-def _keras_mask(y_pred):
-    """The mask that Keras carries with `y_pred`, or None.
-
-    Only `keras.losses.Loss` can read it on every backend (JAX's tracers take no attributes): it multiplies a 1 with the
-    mask, and hands the very same 1 back if there is none.
-    """
-    if not ops.is_tensor(y_pred) or "float" not in str(y_pred.dtype):
-        return None
-    dtype = keras.backend.standardize_dtype(y_pred.dtype)
-    one = ops.ones((), dtype=dtype)
-    masked = _MaskReader(reduction="none", dtype=dtype)(one, y_pred)
-    return None if masked is one else masked != 0

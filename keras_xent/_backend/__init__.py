@@ -4,6 +4,7 @@
 `fail_unless(ok, values, message, culprits)`: `values`, after a runtime error if `ok` is False and the running program
 can raise one at no cost; elsewhere just `values`.
 `carry_mask(losses, mask)`: `losses`, with the mask attached as Keras attaches masks.
+`mask_of(y_pred)`: the mask that Keras carries with predictions: True where they count; or None.
 `scatter_add(ids, values, num_classes)`: for each row of `ids` (its last axis) a row of that many classes, which holds the sum of
 the `values` of each id. (`keras.ops.scatter` is a loop in Python on PyTorch.)
 `plain(x)`: a tensor out of one, with the attributes of a tensor: a `tf.Variable` has no `ndim`, for example.
@@ -29,6 +30,7 @@ def read(x):
 
 fail_unless = _backend.fail_unless
 carry_mask = _backend.carry_mask
+mask_of = _backend.mask_of
 num_replicas = _backend.num_replicas
 plain = _backend.plain
 scatter_add = _backend.scatter_add

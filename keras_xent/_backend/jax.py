@@ -1,5 +1,7 @@
 """JAX."""
 
+import functools
+
 import jax
 import keras
 import numpy as np
@@ -44,6 +46,30 @@ class _MaskCarrier(keras.layers.Layer):
     def compute_mask(self, losses_and_mask, previous_mask):
         del previous_mask
         return losses_and_mask[1]
+
+
+class _MaskReader(keras.losses.Loss):
+    """Multiplies what it is given by the mask of the predictions."""
+
+    def call(self, one, y_pred):
+        del y_pred
+        return one
+
+
+@functools.cache
+def _mask_reader(dtype):
+    return _MaskReader(reduction="none", dtype=dtype)
+
+
+def mask_of(y_pred):
+    # Tracers take no attributes: only `keras.losses.Loss` knows where a mask is. It multiplies a 1 with it, and hands the very
+    # same 1 back if there is none.
+    if not isinstance(y_pred, jax.Array) or not jax.numpy.issubdtype(y_pred.dtype, jax.numpy.floating):
+        return None
+    dtype = keras.backend.standardize_dtype(y_pred.dtype)
+    one = jax.numpy.ones((), dtype)
+    masked = _mask_reader(dtype)(one, y_pred)
+    return None if masked is one else masked != 0
 
 
 def carry_mask(losses, mask):

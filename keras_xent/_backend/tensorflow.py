@@ -40,6 +40,11 @@ def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def mask_of(y_pred):
+    mask = getattr(y_pred, "_keras_mask", None) if tf.is_tensor(y_pred) else None
+    return None if mask is None else tf.cast(mask, "bool")
+
+
 def carry_mask(losses, mask):
     losses._keras_mask = mask
     return losses

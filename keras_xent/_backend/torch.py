@@ -35,6 +35,11 @@ def num_replicas():
     return 1  # DistributedDataParallel averages gradients by itself
 
 
+def mask_of(y_pred):
+    mask = getattr(y_pred, "_keras_mask", None) if torch.is_tensor(y_pred) else None
+    return None if mask is None else mask.bool()
+
+
 def carry_mask(losses, mask):
     if not torch.compiler.is_compiling():  # a compiled program hands tensors on without their attributes
         losses._keras_mask = mask

@@ -108,3 +108,6 @@ def below_top(logits="logits", prefix="", leads="leads"):
         Step(others, steps.sum_others, depths=depths, is_top=is_top),
         Step(log_denominator, steps.log_top_denominator, others=others, lift=lift),
     )
+
+
+DISTRIBUTION_FROM_LOGITS = (*below_top(), Step("losses", steps.expect_loss))

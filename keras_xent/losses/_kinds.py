@@ -8,7 +8,7 @@ from keras import ops
 from .. import _backend, _checks, _labels, fused
 from .._base import StepwiseLoss, blank, evaluate
 from .._recipe import run
-from ._common import TARGET_FROM_LOGITS, class_quantities, common_quantities
+from ._common import DISTRIBUTION_FROM_LOGITS, TARGET_FROM_LOGITS, class_quantities, common_quantities
 
 NO_IDS = " Integer labels go to `SparseCategoricalCrossentropy` or `SparseCategoricalFocalCrossentropy`."
 
@@ -22,7 +22,10 @@ def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None,
         _checks.several_classes(y_pred, axis)
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["targets"] = targets
-    losses = _checks.fail_unless_fits(run(recipe(options), quantities, listener), same_shape_when_run(targets, y_pred))
+    taken = recipe(options)
+    if listener is None:
+        taken = fused.shortened(taken, quantities, DISTRIBUTION_FROM_LOGITS, fused.DENSE)
+    losses = _checks.fail_unless_fits(run(taken, quantities, listener), same_shape_when_run(targets, y_pred))
     return losses if allow_one_class else _checks.several_classes_when_run(losses, y_pred, axis)
 
 

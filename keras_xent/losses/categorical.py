@@ -10,7 +10,7 @@ from .. import _checks, steps
 from .._base import evaluate, register
 from .._recipe import Step
 from ..domain import DOMAIN
-from ._common import CLIPPED_LOG, RENORMALIZE, SMOOTH, WEIGH, below_top, common_options
+from ._common import CLIPPED_LOG, DISTRIBUTION_FROM_LOGITS, RENORMALIZE, SMOOTH, WEIGH, common_options
 from ._kinds import DistributionLoss, against_distributions
 
 FROM_PROBS = (
@@ -19,7 +19,6 @@ FROM_PROBS = (
     Step("products", steps.multiply),
     Step("losses", steps.sum_over_classes),
 )
-FROM_LOGITS = (*below_top(), Step("losses", steps.expect_loss))
 
 
 def recipe(options):
@@ -27,7 +26,7 @@ def recipe(options):
     targets = (SMOOTH,) if options["label_smoothing"] else ()
     if options["class_weight"] is not None:
         targets += (WEIGH,)
-    return targets + (FROM_LOGITS if options["from_logits"] else FROM_PROBS)
+    return targets + (DISTRIBUTION_FROM_LOGITS if options["from_logits"] else FROM_PROBS)
 
 
 per_example = functools.partial(against_distributions, recipe)
