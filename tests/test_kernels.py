@@ -174,6 +174,19 @@ if BACKEND == "torch":
         allocated = sum(max(0, event.self_cpu_memory_usage) for event in profile.key_averages())
         assert allocated < 0.1 * logits.nbytes  # the gradient is NumPy's, which the profiler does not see
 
+    def test_tensors_of_other_kinds_take_the_steps():
+        """Subclasses hold their numbers elsewhere, if they hold any."""
+        logits = torch.zeros(2, 3)
+        assert torch_rows.can_be_worked_through(logits, 1)
+        assert torch_rows.can_be_worked_through(torch.nn.Parameter(logits), 1)
+        with torch._subclasses.FakeTensorMode() as mode:
+            faked = mode.from_tensor(logits)
+        for other, axis in ((logits, 0), (logits.to("meta"), 1), (faked, 1), (logits.as_subclass(Other), 1)):
+            assert not torch_rows.can_be_worked_through(other, axis)
+
+    class Other(torch.Tensor):
+        """A tensor by another name."""
+
     @every_kernel
     def test_rows_that_are_no_matrix(kernel):
         """Leading axes, none, and memory that is not contiguous."""

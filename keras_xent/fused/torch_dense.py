@@ -10,7 +10,7 @@ Where the top class has most of the target, its gradient is what the others' add
 import torch
 
 from .shortcuts import Kernel
-from .torch_rows import can_be_worked_through, row_losses
+from .torch_rows import RowLosses, can_be_worked_through
 
 
 def work(logits, targets, out, scratch):
@@ -68,7 +68,7 @@ def target_slopes(logits, targets):
     return torch.where((targets == 0) & torch.isinf(costs), 0.0, costs)
 
 
-differentiable = row_losses(work, slopes, target_slopes)
+differentiable = RowLosses(work, slopes, target_slopes)
 
 
 def dense_losses(targets, logits):

@@ -8,7 +8,7 @@ loss = log1p(r / p_y);  d loss / d z_k = p_k, and -r for the target
 import torch
 
 from .shortcuts import Kernel
-from .torch_rows import can_be_worked_through, row_losses
+from .torch_rows import RowLosses, can_be_worked_through
 
 TINY = 1e-30  # a probability below has few digits left; its logarithm is taken from the logits
 
@@ -41,7 +41,7 @@ def slopes(logits, labels):
     return (others / total).scatter(-1, targets, -sum_of_others / total)
 
 
-differentiable = row_losses(work, slopes)
+differentiable = RowLosses(work, slopes)
 
 
 def sparse_losses(logits, labels):

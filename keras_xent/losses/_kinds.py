@@ -22,10 +22,8 @@ def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None,
         _checks.several_classes(y_pred, axis)
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["targets"] = targets
-    taken = recipe(options)
-    if listener is None:
-        taken = fused.shortened(taken, quantities, DISTRIBUTION_FROM_LOGITS, fused.DENSE)
-    losses = _checks.fail_unless_fits(run(taken, quantities, listener), same_shape_when_run(targets, y_pred))
+    losses = run_or_shorten(recipe(options), quantities, listener, DISTRIBUTION_FROM_LOGITS, fused.DENSE)
+    losses = _checks.fail_unless_fits(losses, same_shape_when_run(targets, y_pred))
     return losses if allow_one_class else _checks.several_classes_when_run(losses, y_pred, axis)
 
 
@@ -40,11 +38,14 @@ def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
         y_pred = blank(y_pred, labels.counts, (axis,))
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["labels"] = labels.ids
-    taken = recipe(options)
-    if listener is None:
-        taken = fused.shortened(taken, quantities, TARGET_FROM_LOGITS, fused.SPARSE)
-    losses = _checks.fail_unless_fits(labels.settle(run(taken, quantities, listener)), fits)
+    losses = run_or_shorten(recipe(options), quantities, listener, TARGET_FROM_LOGITS, fused.SPARSE)
+    losses = _checks.fail_unless_fits(labels.settle(losses), fits)
     return _checks.several_classes_when_run(losses, y_pred, axis)
+
+
+def run_or_shorten(recipe, quantities, listener, steps, kernel):
+    """What the recipe ends in; where nobody listens to its steps, a kernel may take some of them at once."""
+    return run(recipe if listener else fused.shortened(recipe, quantities, steps, kernel), quantities, listener)
 
 
 def evaluate_class_ids(per_example, y_true, y_pred, options):

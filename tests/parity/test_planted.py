@@ -1,5 +1,6 @@
 """The comparison can fail: an error planted in any step of any loss is found by the cases that a run takes by default."""
 
+import functools
 import sys
 
 import pytest
@@ -87,6 +88,23 @@ def test_an_error_in_a_step(loss, plants):
         if not found(loss, cases):
             missed.add(step[1])
     assert {name for name in missed if (loss, name) not in ANY_CENTER} <= EQUIVALENT
+
+
+if BACKEND == "torch":
+
+    @pytest.mark.parametrize(
+        ("loss", "name"), [("SparseCategoricalCrossentropy", "SPARSE"), ("CategoricalCrossentropy", "DENSE")]
+    )
+    def test_an_error_in_a_kernel(loss, name, monkeypatch):
+        """Losses that are off by one part in a thousand: the kernel is what runs, not the steps that it stands for."""
+        kernel = getattr(fused, name)
+
+        @functools.wraps(kernel.function)
+        def wrong(**quantities):
+            return 1.001 * kernel.function(**quantities)
+
+        monkeypatch.setattr(fused, name, fused.Kernel(wrong, kernel.serves))
+        assert found(loss, varied(corpus(loss)))
 
 
 @every_loss
