@@ -156,7 +156,10 @@ class StepwiseLoss(keras.losses.Loss):
                 denominator = ops.sum(weights)
             else:
                 denominator = _number_of(losses, counts)
-            loss = divide_or_zero(loss, denominator) if ops.is_tensor(denominator) else loss / max(denominator, 1)
+            if ops.is_tensor(denominator):
+                loss = divide_or_zero(loss, denominator)
+            else:
+                loss = loss / max(denominator, 1)  # of no losses the sum is 0
             replicas = _backend.num_replicas()
             if replicas != 1:  # their gradients are summed, so each of them takes its share of the mean
                 loss = loss / replicas

@@ -18,8 +18,8 @@ def choose():
     """Names the first backend that is installed, if Keras is not imported yet and would take one that is not."""
     if "keras" in sys.modules:
         return
-    named = os.environ.get("KERAS_BACKEND")
-    if is_command():
+    named, command = os.environ.get("KERAS_BACKEND"), is_command()
+    if command:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         if named in BACKENDS and installed(named):
             return
@@ -28,7 +28,7 @@ def choose():
             raise SystemExit(2)
     elif named or installed(configured()):
         return
-    for backend in filter(installed, SOONEST if is_command() else BACKENDS):
+    for backend in filter(installed, SOONEST if command else BACKENDS):
         os.environ["KERAS_BACKEND"] = backend
         return
 
@@ -36,7 +36,7 @@ def choose():
 def is_command():
     """Whether this process is `keras-xent`, or `python -m keras_xent`."""
     as_module = "-m" in sys.orig_argv and sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] == [__package__]
-    return as_module or Path(sys.argv[0]).stem == "keras-xent"
+    return as_module or [Path(program).stem for program in sys.argv[:1]] == ["keras-xent"]
 
 
 def configured():
@@ -50,7 +50,4 @@ def configured():
 
 def installed(module):
     """Whether a module can be imported, without importing it."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # the package that it would be in
-        return False
+    return importlib.util.find_spec(module) is not None

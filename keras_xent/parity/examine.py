@@ -127,7 +127,7 @@ def between_keras_and_definition(case, given, expected, in_half):
     """Whether a difference from Keras is Keras's own: what is given lies between the two, give or take the rounding."""
     try:
         defined = case.definition()
-    except Exception:  # what the definition refuses
+    except (AssertionError, IndexError, ValueError):  # by which NumPy refuses what is no input
         return True
     nearest = tuple(map(between, given.result, expected.result, defined))
     return all(error.within for error in errors(case, given.result, nearest, other_rounds=True, in_half=in_half))

@@ -58,7 +58,7 @@ class Child:
 
         The arguments are pickled: arrays, and dictionaries with keys of any kind, arrive as they are.
         """
-        request = pickle.dumps({"task": task, "device": self.device, "path": list(path)}) + pickle.dumps(pickle.dumps(arguments))
+        request = pickle.dumps({"task": task, "device": self.device, "path": list(path)}) + pickle.dumps(pickled(arguments))
         if self.process is None:
             self.errors = tempfile.TemporaryFile("w+", errors="replace")
             self.process = subprocess.Popen(
@@ -124,6 +124,14 @@ class Child:
     def __exit__(self, *exception):
         """Ends the process."""
         self.close()
+
+
+def pickled(arguments):
+    """Arguments as another process takes them."""
+    try:
+        return pickle.dumps(arguments)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:  # which of them depends on what it is
+        raise ValueError(f"An argument cannot be handed to another process: {error}") from error
 
 
 def progress_bars():

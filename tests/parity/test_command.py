@@ -215,6 +215,11 @@ def test_same_seed_same_report():
     assert one == other != third
 
 
+def test_what_no_other_process_can_be_handed():
+    with Child(BACKEND) as child, pytest.raises(ValueError, match="An argument cannot be handed to another process"):
+        [*child.ask("losses", names=lambda: None)]
+
+
 def test_a_child_that_cannot_start(monkeypatch):
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with Child(BACKEND) as child, pytest.raises(CrashError, match="exit code 1"):
