@@ -11,12 +11,12 @@ from .._recipe import Step, run
 from ..domain import DOMAIN
 from ..losses import categorical, sparse
 from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities
-from ..losses._kinds import OverClasses
+from ..losses._kinds import OverClasses, run_or_shorten
 from ..steps.tensors import move_axis
 from .divergences import DIVERGENCES
 from .packing import check_precision
 from .targets import blank_soft, blank_targets, fits_when_run, hear, split_targets, target_axes
-from .teachers import TARGETS, teacher_recipe
+from .teachers import FROM_LOGITS, TARGETS, teacher_recipe
 from .top_k import TAILS, right_pairs, split_pairs
 
 
@@ -41,6 +41,7 @@ STUDENT_FROM_PROBS = (RENORMALIZE, *CLIPPED_LOG)  # their logarithms are logits
 TEMPER = Step("tempered_student", steps.temper, logits="soft_logits")
 SCALE = Step("losses", scale_divergence)
 ADD = Step("losses", add_label_loss)
+SHORTCUT = (TEMPER, *FROM_LOGITS, *DIVERGENCES["kl"]), "KL"
 
 
 def recipe(options):
@@ -83,7 +84,7 @@ def soft_loss(soft, quantities, options, axis, dtype, listener=None):
     logits = hear(quantities["logits"], axis, options["teacher_classes"])
     if options["targets"] != "top_k":
         taken = {"soft_logits": logits, "soft_targets": ops.cast(hear(soft, axis, options["teacher_classes"]), dtype)}
-        return run(recipe(options), quantities | taken, listener)
+        return run_or_shorten(recipe(options), quantities | taken, listener, SHORTCUT)
     logits = move_axis(logits, axis, len(logits.shape) - 1)
     pairs, right = split_pairs(soft, ops.shape(logits)[-1], dtype)
     taken = {"soft_logits": logits, "axis": len(logits.shape) - 1, **pairs}

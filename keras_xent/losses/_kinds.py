@@ -5,15 +5,17 @@ For each kind there is what stands between a recipe and its tensors, and the bas
 
 from keras import ops
 
-from .. import _backend, _checks, _labels, fused
+from .. import _backend, _checks, _kernels, _labels
 from .._base import StepwiseLoss, blank, evaluate
 from .._recipe import run
 from ._common import DISTRIBUTION_FROM_LOGITS, TARGET_FROM_LOGITS, class_quantities, common_quantities
 
+# What a kernel of that name, if the backend has one, can take the place of.
+SPARSE, DENSE = (TARGET_FROM_LOGITS, "SPARSE"), (DISTRIBUTION_FROM_LOGITS, "DENSE")
 NO_IDS = " Integer labels go to `SparseCategoricalCrossentropy` or `SparseCategoricalFocalCrossentropy`."
 
 
-def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None, allow_one_class=False):
+def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None, allow_one_class=False, shortcut=DENSE):
     """The losses of a recipe from `targets` of `y_pred`'s shape."""
     axis = _checks.resolve_axis(options["axis"], y_pred)
     targets = _checks.float_tensor("y_true", y_true, dtype)
@@ -22,7 +24,7 @@ def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None,
         _checks.several_classes(y_pred, axis)
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["targets"] = targets
-    losses = run_or_shorten(recipe(options), quantities, listener, DISTRIBUTION_FROM_LOGITS, fused.DENSE)
+    losses = run_or_shorten(recipe(options), quantities, listener, shortcut)
     losses = _checks.fail_unless_fits(losses, same_shape_when_run(targets, y_pred))
     return losses if allow_one_class else _checks.several_classes_when_run(losses, y_pred, axis)
 
@@ -38,14 +40,16 @@ def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
         y_pred = blank(y_pred, labels.counts, (axis,))
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["labels"] = labels.ids
-    losses = run_or_shorten(recipe(options), quantities, listener, TARGET_FROM_LOGITS, fused.SPARSE)
+    losses = run_or_shorten(recipe(options), quantities, listener, SPARSE)
     losses = _checks.fail_unless_fits(labels.settle(losses), fits)
     return _checks.several_classes_when_run(losses, y_pred, axis)
 
 
-def run_or_shorten(recipe, quantities, listener, steps, kernel):
+def run_or_shorten(recipe, quantities, listener, shortcut):
     """What the recipe ends in; where nobody listens to its steps, a kernel may take some of them at once."""
-    return run(recipe if listener else fused.shortened(recipe, quantities, steps, kernel), quantities, listener)
+    steps, kernel = shortcut
+    kernel = None if listener else getattr(_kernels, kernel)
+    return run(_kernels.shortened(recipe, quantities, steps, kernel), quantities, listener)
 
 
 def evaluate_class_ids(per_example, y_true, y_pred, options):
@@ -60,7 +64,7 @@ def evaluate_class_ids(per_example, y_true, y_pred, options):
     return _backend.carry_mask(losses, counts)
 
 
-def against_answers(recipe, y_true, y_pred, options, dtype, listener=None):
+def against_answers(recipe, y_true, y_pred, options, dtype, listener=None, *, shortcut):
     """The losses of a recipe from `targets` that are yes, no or in between, averaged over `axis`."""
     targets = _checks.float_tensor("y_true", y_true, dtype)
     _checks.same_shape(targets, y_pred)
@@ -77,7 +81,8 @@ def against_answers(recipe, y_true, y_pred, options, dtype, listener=None):
         alpha = options["alpha"]
         alpha_of_no = [1.0 - one for one in alpha] if isinstance(alpha, list) else 1.0 - alpha
         quantities["alpha_of_no"] = ops.convert_to_tensor(alpha_of_no, dtype=dtype)
-    return _checks.fail_unless_fits(run(recipe(options), quantities, listener), same_shape_when_run(targets, y_pred))
+    losses = run_or_shorten(recipe(options), quantities, listener, shortcut)
+    return _checks.fail_unless_fits(losses, same_shape_when_run(targets, y_pred))
 
 
 def same_shape_when_run(targets, y_pred):

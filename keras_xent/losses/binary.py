@@ -35,7 +35,7 @@ def recipe(options):
     return (*targets, *(FROM_LOGITS if options["from_logits"] else FROM_PROBS), AVERAGE)
 
 
-per_example = functools.partial(against_answers, recipe)
+per_example = functools.partial(against_answers, recipe, shortcut=((*KEEP, *FROM_LOGITS, AVERAGE), "BINARY"))
 
 
 def checked(from_logits, label_smoothing, axis, pos_weight, epsilon, saturated_gradient):

@@ -34,7 +34,8 @@ def recipe(options):
     return (*taken, average)
 
 
-per_example = functools.partial(against_answers, recipe)
+SHORTCUT = (*binary.KEEP, *binary.FROM_LOGITS, *ANSWERS_FROM_LOGITS, *FOCUS, binary.AVERAGE), "BINARY_FOCAL"
+per_example = functools.partial(against_answers, recipe, shortcut=SHORTCUT)
 
 
 def checked(apply_class_balancing, alpha, gamma, from_logits, label_smoothing, axis, pos_weight, epsilon, saturated_gradient):

@@ -40,7 +40,8 @@ def recipe(options):
     return (*taken, WEIGH_BY_ALPHA, *from_y_pred, *focus(options), SUM)
 
 
-per_example = functools.partial(against_distributions, recipe)
+SHORTCUT = (*FROM_LOGITS, *REMAINDERS_FROM_LOGITS, MODULATE, SUM), "FOCAL"
+per_example = functools.partial(against_distributions, recipe, shortcut=SHORTCUT)
 
 
 def checked(alpha, gamma, from_logits, label_smoothing, axis, class_weight, epsilon, saturated_gradient):

@@ -37,12 +37,12 @@ def remainder(log_probs, others, log_denominator):
     return ops.where(log_probs > -LIKELY, others * ops.exp(-log_denominator), 1.0 - ops.exp(log_probs))
 
 
-def remainder_of_target(losses, non_targets, log_denominator):
-    """What the target class leaves to the others; of a likely one it is what they add up to, so that nothing cancels.
+def remainder_of_target(losses):
+    """What the target class leaves to the others, out of what it costs: as exact as that is, however little it is.
 
-    c = 1 - p_y,  which is r exp(-h) if y is the top class
+    c = 1 - p_y = -expm1(-loss)
     """
-    return remainder(-losses, non_targets, log_denominator)
+    return -ops.expm1(-losses)
 
 
 def sigmoid(logits):

@@ -6,7 +6,7 @@ import sys
 import pytest
 from keras import ops
 
-from keras_xent import _recipe, fused
+from keras_xent import _kernels, _recipe
 from keras_xent._base import StepwiseLoss
 from keras_xent.parity.cases import KINDS
 from keras_xent.parity.choose import varied
@@ -55,7 +55,7 @@ def plants(monkeypatch):
         if name.startswith("keras_xent.") and getattr(module, "run", None) is original:
             monkeypatch.setattr(module, "run", plants.run)
     for kernel in ("DENSE", "SPARSE"):  # which take no steps
-        monkeypatch.setattr(fused, kernel, None)
+        monkeypatch.setattr(_kernels, kernel, None)
     return plants
 
 
@@ -97,13 +97,13 @@ if BACKEND == "torch":
     )
     def test_an_error_in_a_kernel(loss, name, monkeypatch):
         """Losses that are off by one part in a thousand: the kernel is what runs, not the steps that it stands for."""
-        kernel = getattr(fused, name)
+        kernel = getattr(_kernels, name)
 
         @functools.wraps(kernel.function)
         def wrong(**quantities):
             return 1.001 * kernel.function(**quantities)
 
-        monkeypatch.setattr(fused, name, fused.Kernel(wrong, kernel.serves))
+        monkeypatch.setattr(_kernels, name, _kernels.Kernel(wrong, kernel.serves))
         assert found(loss, varied(corpus(loss)))
 
 

@@ -1,6 +1,5 @@
 """Where a recipe takes steps that a kernel can take at once."""
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +9,10 @@ from .._recipe import Step
 
 @dataclass(frozen=True)
 class Kernel:
-    """A function that gives the losses that several steps end in, and nothing of what is made on the way."""
+    """A function that gives what several steps end in, and nothing of what is made on the way."""
 
     function: Callable[..., Any]  # its parameters are names of quantities
     serves: Callable[[dict[str, Any]], bool]  # whether it can take these quantities
-
-    @functools.cached_property
-    def step(self):
-        """It as a step."""
-        return Step("losses", self.function)
 
 
 def shortened(recipe, quantities, steps, kernel):
@@ -31,4 +25,4 @@ def shortened(recipe, quantities, steps, kernel):
     later = recipe[begin + count :]
     if any(made_on_the_way & set(step.takes.values()) for step in later) or not kernel.serves(quantities):
         return recipe
-    return (*recipe[:begin], kernel.step, *later)
+    return (*recipe[:begin], Step(steps[-1].gives, kernel.function), *later)

@@ -1,0 +1,25 @@
+"""Kernels: what takes the place of several steps where that is faster, with the only gradients that are written by hand.
+
+A kernel gives what the steps give, to their precision, and takes every transform that they take. All are from logits; None where
+the steps are taken:
+
+`SPARSE`: cross-entropy against class ids; `DENSE`: against distributions; `FOCAL`: that with the focal factor.
+`BINARY`: cross-entropy of yes/no outputs; `BINARY_FOCAL`: that with the focal factor.
+`KL`: the divergence of a student from a teacher, both tempered.
+"""
+
+import keras
+
+from .shortcuts import Kernel, shortened
+
+__all__ = ["BINARY", "BINARY_FOCAL", "DENSE", "FOCAL", "KL", "SPARSE", "Kernel", "shortened"]
+
+BINARY: Kernel | None = None
+BINARY_FOCAL: Kernel | None = None
+DENSE: Kernel | None = None
+FOCAL: Kernel | None = None
+KL: Kernel | None = None
+SPARSE: Kernel | None = None
+if keras.backend.backend() == "torch":
+    from .torch_dense import DENSE
+    from .torch_sparse import SPARSE
