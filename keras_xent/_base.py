@@ -35,7 +35,7 @@ SLOPE_FLOOR = {"float16": 2.0**-12, "bfloat16": 2.0**-116, "float32": 2.0**-116,
 def evaluate(per_example, y_true, y_pred, options):
     """A loss as a function: one loss per example, in the dtype of `y_pred`."""
     y_pred = _checks.float_tensor("y_pred", y_pred)
-    dtype = keras.backend.standardize_dtype(y_pred.dtype)
+    dtype = _checks.dtype_of(y_pred)
     return ops.cast(per_example(y_true, y_pred, options, widened(dtype)), dtype)
 
 
@@ -97,7 +97,10 @@ class StepwiseLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """One loss per example, neither weighed nor reduced."""
-        y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
+        return self._losses(*self._match(y_true, self._floats("y_pred", y_pred)))
+
+    def _losses(self, y_true, y_pred):
+        """The same of what has been matched."""
         return type(self)._per_example(y_true, y_pred, self._options, widened(self.dtype))
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
@@ -133,7 +136,8 @@ class StepwiseLoss(keras.losses.Loss):
             if kept is not None:
                 y_true, y_pred = self._blank(y_true, y_pred, kept, axes), blank(y_pred, kept, axes)
 
-            losses = _checks.fail_unless_fits(self.call(y_true, y_pred), fits)
+            evaluated = self._losses if type(self).call is StepwiseLoss.call else self.call  # a subclass may have its own
+            losses = _checks.fail_unless_fits(evaluated(y_true, y_pred), fits)
 
             if kept is not None:
                 losses = ops.where(kept, losses, 0.0)
@@ -149,7 +153,7 @@ class StepwiseLoss(keras.losses.Loss):
             weights = counts if weights is None else weights * counts
         weighted = losses if weights is None else losses * weights
         if self.reduction in (None, "none"):
-            return ops.cast(weighted, self.dtype)
+            return _cast(weighted, self.dtype)
         loss = ops.sum(weighted)
         if self.reduction != "sum":
             if self.reduction == "mean_with_sample_weight" and weights is not None:
@@ -163,7 +167,7 @@ class StepwiseLoss(keras.losses.Loss):
             replicas = _backend.num_replicas()
             if replicas != 1:  # their gradients are summed, so each of them takes its share of the mean
                 loss = loss / replicas
-        return ops.cast(loss, self.dtype)
+        return _cast(loss, self.dtype)
 
     def _floats(self, name, values):
         """A tensor in its own dtype, or an array in the dtype to compute in."""
@@ -204,6 +208,10 @@ def blank(values, kept, axes):
     for axis in sorted(axes):
         kept = ops.expand_dims(kept, axis) if len(kept.shape) else kept
     return ops.where(kept, values, ops.ones_like(values))
+
+
+def _cast(values, dtype):
+    return values if _checks.dtype_of(values) == dtype else ops.cast(values, dtype)
 
 
 def _both(one, other):
