@@ -7,7 +7,7 @@ can raise one at no cost; elsewhere just `values`.
 `mask_of(y_pred)`: the mask that Keras carries with predictions: True where they count; or None.
 `scatter_add(ids, values, num_classes)`: for each row of `ids` (its last axis) a row of that many classes, which holds the sum of
 the `values` of each id. (`keras.ops.scatter` is a loop in Python on PyTorch.)
-`is_usual(x)`: whether `x` is an ordinary tensor of numbers, of which nothing needs to be asked or converted; False where that takes
+`is_usual(x)`: whether `x` is an ordinary tensor of numbers, about which nothing else needs to be asked; False where that takes
 more than a moment to see.
 `plain(x)`: a tensor out of one, with the attributes of a tensor: a `tf.Variable` has no `ndim`, for example.
 `num_replicas()`: how many replicas of the program add up their gradients, under a distribution strategy of the backend.

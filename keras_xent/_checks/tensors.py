@@ -18,7 +18,7 @@ def _name_of(dtype):
 
 
 def dtype_of(tensor):
-    """Keras's name of a tensor's dtype. (Asked for many times in each step of training: Keras's own way takes microseconds.)"""
+    """Keras's name of a tensor's dtype; kept, as it is asked for many times in each step of training."""
     return _name_of(tensor.dtype)
 
 
