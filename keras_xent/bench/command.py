@@ -153,9 +153,9 @@ def show(results, console):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     heads, rows = results.table()
     table = Table(*heads)
-    for one, row, following in zip(results.measurements, rows, [*results.measurements[1:], None], strict=True):
-        ends = following is None or following.place != one.place
-        table.add_row(*row, style="red" if one.problem else None, end_section=ends)
+    places = [one.place for one in results.measurements]
+    for number, (one, row) in enumerate(zip(results.measurements, rows, strict=True), 1):
+        table.add_row(*row, style="red" if one.problem else None, end_section=one.place not in places[number:])
     console.print(table)
     heads, rows = results.growth_table()
     if rows:

@@ -47,7 +47,7 @@ def torch_chunked():
 
 def liger():
     """Liger's `liger_fused_linear_cross_entropy`."""
-    from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
+    from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy  # pyright: ignore[reportMissingImports]
 
     return lambda targets, features, kernel: liger_fused_linear_cross_entropy(features, kernel, targets)
 
@@ -56,7 +56,7 @@ def cut(impl):
     """Apple's `linear_cross_entropy`, no gradient left out, as the others leave out none."""
 
     def make():
-        from cut_cross_entropy import linear_cross_entropy
+        from cut_cross_entropy import linear_cross_entropy  # pyright: ignore[reportMissingImports]
 
         options = {"filter_eps": None} if impl == "cce" else {}
         return lambda targets, features, kernel: linear_cross_entropy(features, kernel, targets, impl=impl, **options)
@@ -66,7 +66,7 @@ def cut(impl):
 
 def tokamax():
     """Tokamax's `linear_softmax_cross_entropy_loss`."""
-    import tokamax
+    import tokamax  # pyright: ignore[reportMissingImports]
 
     def loss(targets, features, kernel):
         return tokamax.linear_softmax_cross_entropy_loss(features, targets, kernel, reduction="mean")

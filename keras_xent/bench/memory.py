@@ -3,6 +3,7 @@
 The call is warm: what its compilation took is not counted, and is given back before.
 """
 
+import contextlib
 import ctypes
 import gc
 
@@ -13,6 +14,7 @@ PEAK, NOW = "VmHWM", "VmRSS"
 
 def extra(run, device):
     """Bytes; None where this system does not tell."""
+    c_library("mallopt", -3, 1 << 16)  # M_MMAP_THRESHOLD: whatever is larger is taken from the system, and given back
     run()
     return (on_gpu if device == "gpu" else on_cpu)(run)
 
@@ -38,10 +40,13 @@ def on_cpu(run):
 def give_back():
     """What is free goes back to the system, or the next call would take it unseen."""
     gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError):  # another C library
-        return
+    c_library("malloc_trim", 0)
+
+
+def c_library(function, *arguments):
+    """Calls a function that only GNU's C library has."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        getattr(ctypes.CDLL(None), function)(*arguments)
 
 
 def held(what):

@@ -84,7 +84,7 @@ def optax_distillation(temperature):
 
 def liger_sparse():
     """Liger's `liger_cross_entropy`, which writes the gradient over the logits."""
-    from liger_kernel.transformers.functional import liger_cross_entropy
+    from liger_kernel.transformers.functional import liger_cross_entropy  # pyright: ignore[reportMissingImports]
 
     return lambda targets, logits: liger_cross_entropy(logits, targets)
 

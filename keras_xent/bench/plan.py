@@ -94,15 +94,14 @@ def planned(
     growth: bool = False,
     memory: bool = True,
     quick: bool = False,
-):
+) -> Plan:
     """The plan; a `UsageError` says in one line what cannot be."""
     backends = which("backend", backends or [*filter(installed, BACKENDS)], BACKENDS)
     for backend in backends:
         if not installed(backend):
             raise UsageError(f"{BACKENDS[backend]} is not installed: pip install 'keras_xent[{backend}]'")
-    modes = {backend: modes_of(backend, modes, quick) for backend in backends}
-    modes = {backend: names for backend, names in modes.items() if names}
-    if not modes:
+    chosen_modes = {backend: names for backend in backends if (names := modes_of(backend, modes, quick))}
+    if not chosen_modes:
         listed = "; ".join(f"{BACKENDS[backend]}: {', '.join(MODES[backend])}" for backend in backends)
         raise UsageError(f"there is no such mode on {' or '.join(BACKENDS[one] for one in backends)} (modes: {listed})")
     which("dtype", [dtype], BYTES)
@@ -129,7 +128,7 @@ def planned(
         if growth:
             fit = [larger for size in fit for larger in ([size] if size.small else growing(size))]
         chosen[loss] = list(dict.fromkeys(fit))
-    return Plan(tuple(chosen), chosen, modes, dtype, device, repeats, memory, quick)
+    return Plan(tuple(chosen), chosen, chosen_modes, dtype, device, repeats, memory, quick)
 
 
 def modes_of(backend, wanted, quick):

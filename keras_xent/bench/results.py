@@ -63,8 +63,8 @@ class Results:
 
     def add_memory(self, size, number, **which):
         """The peak of one contender; None where it cannot be told."""
-        for one in self.measurements:
-            if number is not None and one.size == size and all(getattr(one, name) == value for name, value in which.items()):
+        for one in self.measurements if number is not None else ():
+            if one.size == size and all(getattr(one, name) == value for name, value in which.items()):
                 one.memory = number
                 one.memory_copies = number / (parse(size).logits * BYTES[one.dtype])
 
@@ -72,8 +72,9 @@ class Results:
         """The ratios to Keras's, once all peaks are known."""
         peaks = {one.place: one.memory for one in self.measurements if one.contender == BASELINE}
         for one in self.measurements:
-            if one.memory is not None and peaks.get(one.place):
-                one.memory_ratio = one.memory / peaks[one.place]
+            baseline = peaks.get(one.place)
+            if one.memory is not None and baseline:
+                one.memory_ratio = one.memory / baseline
 
     def growth(self):
         """How time and memory grow with N and with V: exponents, where there are sizes to tell."""

@@ -40,13 +40,13 @@ def compared(among, inputs, expected, size, mode, common, repeats=None, seconds=
             run = Run(who, mode, inputs)
             value, *gradients = run()
             one.first_seconds = time.perf_counter() - begun
-            one.value_error, one.gradient_error = expected.errors(value, run.as_drawn(gradients))
+            errors = expected.errors(value, run.as_drawn(gradients))
         except Exception as error:  # whatever a library raises: the others go on
             one.problem = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             continue
-        bounds = BOUNDS[common["dtype"]]
-        if not (one.value_error <= bounds[0] and one.gradient_error <= bounds[1]):  # NaN is not within any
-            one.problem = f"computes something else: value off by {one.value_error:.1%}, gradient by {one.gradient_error:.1%}"
+        one.value_error, one.gradient_error = errors
+        if not all(error <= bound for error, bound in zip(errors, BOUNDS[common["dtype"]], strict=True)):  # NaN is not within any
+            one.problem = "computes something else: value off by {:.1%}, gradient by {:.1%}".format(*errors)
             continue
         runs[who.name] = run
         del value, gradients
