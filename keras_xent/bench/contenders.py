@@ -63,9 +63,8 @@ def built_in(loss, adapt=None, **options):
 
     def make_object():
         as_object = getattr(keras.losses, loss)(**options)
-        if adapt is None:
-            return as_object
-        return lambda targets, y_pred: as_object(*adapt(targets, y_pred))
+        adapted = adapt or (lambda *inputs: inputs)
+        return lambda targets, y_pred: as_object(*adapted(targets, y_pred))
 
     return (
         Contender(BASELINE, lambda: mean_of(getattr(keras.losses, function_name(loss)), adapt, **options), "function"),

@@ -63,10 +63,12 @@ class Results:
 
     def add_memory(self, size, number, **which):
         """The peak of one contender; None where it cannot be told."""
-        for one in self.measurements if number is not None else ():
+        if number is None:
+            return
+        copies = number / parse(size).logits
+        for one in self.measurements:
             if one.size == size and all(getattr(one, name) == value for name, value in which.items()):
-                one.memory = number
-                one.memory_copies = number / (parse(size).logits * BYTES[one.dtype])
+                one.memory, one.memory_copies = number, copies / BYTES[one.dtype]
 
     def compare_memory(self):
         """The ratios to Keras's, once all peaks are known."""

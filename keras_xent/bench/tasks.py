@@ -35,9 +35,9 @@ def compared(among, inputs, expected, size, mode, common, repeats=None, seconds=
     runs, found = {}, {}
     for who in among:
         found[who.name] = one = Measurement(contender=who.name, **common)
-        begun = time.perf_counter()
         try:
             run = Run(who, mode, inputs)
+            begun = time.perf_counter()
             value, *gradients = run()
             one.first_seconds = time.perf_counter() - begun
             errors = expected.errors(value, run.as_drawn(gradients))
@@ -52,7 +52,7 @@ def compared(among, inputs, expected, size, mode, common, repeats=None, seconds=
         del value, gradients
     if not runs:
         return [*found.values()]
-    calls = min(calls_for(run) for run in runs.values())
+    calls = max(map(calls_for, runs.values()))  # as many as the fastest needs
     one_copy = {}
     if not size.small:
         logits = inputs.predictions[0] if size.hidden is None else all_logits(size, common["dtype"])
