@@ -39,6 +39,7 @@ the table:
                    also as a multiple of the logits
   first call       with compilation, which no other figure has in it
   Sizes of up to 100,000 logits are calls of the Loss object, with its checks and its reduction; larger ones of the function.
+  time by N: N^1.0 is a time that doubles with the rows; memory below 1 MB is left out, as it cannot be told from noise.
   Without --quick and --loss it takes about half an hour for each backend; the machine should have nothing else to do.
 
 exit status:
@@ -61,7 +62,9 @@ def add_arguments(parser):
     )
     what.add_argument("--dtype", default="float32", metavar="NAME", help=f"{', '.join(BYTES)} (default: float32)")
     what.add_argument(
-        "--growth", action="store_true", help="also a quarter and a sixteenth of N and of V: exponents of the growth"
+        "--growth",
+        action="store_true",
+        help="also a quarter and a sixteenth of N and of V: exponents of the growth (with --quick of the first loss)",
     )
     what.add_argument("--no-memory", action="store_true", help="times alone")
     what.add_argument(

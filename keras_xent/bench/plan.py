@@ -125,7 +125,7 @@ def planned(
                 raise UsageError(f"no size for the loss {loss}: it needs one of the form {form}")
             continue
         fit = fit or list(subject.quick_sizes if quick else subject.sizes)
-        if growth:
+        if growth and not (quick and chosen):  # in a minute that of the first loss
             fit = [larger for size in fit for larger in ([size] if size.small else growing(size))]
         chosen[loss] = list(dict.fromkeys(fit))
     return Plan(tuple(chosen), chosen, chosen_modes, dtype, device, repeats, memory, quick)

@@ -15,7 +15,7 @@ def plot(results, path):
     from matplotlib.figure import Figure
 
     series = collections.defaultdict(lambda: collections.defaultdict(list))
-    for one in results.measurements:
+    for one in growing(results.measurements):
         if one.seconds:
             series[one.loss, one.backend, one.mode][one.contender].append(one)
     losses = list(dict.fromkeys(loss for loss, _, _ in series))
@@ -46,6 +46,16 @@ def plot(results, path):
         handles |= dict(zip(*one_axes.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize="small")
     figure.savefig(path, dpi=120)
+
+
+def growing(measurements):
+    """Those of losses that were measured with more classes and fewer; all, if there is no such loss."""
+    classes = collections.defaultdict(set)
+    for one in measurements:
+        if one.call == "function":
+            classes[one.loss].add(parse(one.size).classes)
+    several = {loss for loss, numbers in classes.items() if len(numbers) > 1}
+    return [one for one in measurements if one.loss in several and one.call == "function"] or measurements
 
 
 def by_classes(ones):

@@ -1,8 +1,11 @@
 """`keras-xent bench`: usage, output, exit status."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import pytest
@@ -19,6 +22,7 @@ from keras_xent.parity.processes import BACKENDS
 from ..backends import BACKEND
 
 OTHER = "torch" if BACKEND == "tensorflow" else "tensorflow"
+README = Path(__file__).parents[2] / "README.md"
 MODE = plan.USUAL[BACKEND][0]
 
 
@@ -113,6 +117,8 @@ def test_plans():
     assert any("--quick" in note for note in quick.absent())
     growing = plan.planned("sparse", [BACKEND], ["64x3200"], growth=True)
     assert [*map(str, growing.sizes["sparse"])] == ["64x200", "64x800", "4x3200", "16x3200", "64x3200"]
+    both = plan.planned(backends=[BACKEND], growth=True, quick=True).sizes
+    assert len(both["sparse"]) == 6 and len(both["dense"]) == 2
     both = plan.planned(sizes=["64x3200"], backends=[BACKEND])
     assert "linear" not in both.losses and "sparse" in both.losses  # which has no such size
     compiled = command.parse(["--backend", "torch", "--compile"])[2] if BACKEND == "torch" else None
@@ -214,6 +220,17 @@ def test_the_front_door(capsys):
     for phrase in ("examples:", "exit status:", "--quick", "under a minute", "VmHWM", "sparse-focal", "--size NxV"):
         assert phrase in out
     assert all(subject.words in out for subject in SUBJECTS.values())
+
+
+def test_what_the_readme_and_the_help_say_is_understood(monkeypatch, here):
+    """Each line is a plan, on a machine that has it all."""
+    monkeypatch.setattr(plan, "gpu_possible", lambda: True)
+    monkeypatch.setattr(plan, "installed", lambda module: True)
+    lines = [line for text in (README.read_text(), command.EPILOG) for line in re.findall(r"keras-xent (bench .*)", text)]
+    lines = [line for line in lines if line.startswith("bench --")]
+    assert len(lines) >= 9
+    for line in lines:
+        assert command.parse(shlex.split(line, comments=True)[1:])[2].losses
 
 
 def test_training_does_not_import_it():
