@@ -7,10 +7,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from .._only_backend import installed
+from ..parity.implementations import UsageError
 from ..parity.processes import BACKENDS, Child, CrashError, progress_bars
 from .plan import QUICK_SECONDS, SECONDS, Plan, planned
 from .results import Measurement, Results
 from .subjects import SUBJECTS
+
+TASKS = "keras_xent.bench.tasks"
+PATIENCE = 1800.0  # seconds without an answer after which a process is taken to hang: one of 128,000 classes takes minutes
 
 
 def run(
@@ -62,12 +67,14 @@ def run(
         Pairing in rounds: Chen and Revels, "Robust benchmarking in noisy environments" (2016), arXiv:1608.04295.
     """
     sizes = [sizes] if isinstance(sizes, str) else sizes
+    if not installed("rich"):
+        raise UsageError("rich, which shows the progress, is not installed: pip install 'keras_xent[cli]'")
     plan = planned(losses, backends, sizes, modes, dtype, device, repeats, growth, memory, quick)
     return carried_out(plan, "keras_xent.bench.run")
 
 
 def carried_out(plan: Plan, command: str) -> Results:
-    """The results of a plan; progress is shown on standard error where rich is installed."""
+    """The results of a plan; progress is shown on standard error."""
     results = Results(command, machine(), notes=[*plan.absent()])
     work = {backend: (plan.groups(backend), plan.peaks(backend)) for backend in plan.modes}
     with progress_bars() as progress:
@@ -82,17 +89,23 @@ def carried_out(plan: Plan, command: str) -> Results:
 
         for backend, (groups, peaks) in work.items():
             begun = time.monotonic()
-            with Child(backend, plan.device, tasks="keras_xent.bench.tasks") as child:
+            with Child(backend, plan.device, patience=PATIENCE, tasks=TASKS) as child:
                 time_groups(child, plan, groups, results, lambda done, bar=bars[backend]: progress.advance(bar, done))
-            at_once = min(len(peaks), os.cpu_count() or 1) if plan.device == "cpu" else 1
-            with ThreadPoolExecutor(max(1, at_once)) as pool:
-                futures = [pool.submit(peak, backend, plan, one, results) for one in peaks]
-                for future in futures:
-                    future.result()
-                    progress.advance(bars[backend])
+            for _ in side_by_side(lambda job, backend=backend: peak(backend, plan, job, results), peaks, plan.device):
+                progress.advance(bars[backend])
             tell(f"{BACKENDS[backend]}: done after {time.monotonic() - begun:.0f} s")
     results.compare_memory()
     return results
+
+
+def side_by_side(measure, jobs, device):
+    """Does the jobs, as many at once as there are cores, as memory is not time; yields as each is done."""
+    pool = ThreadPoolExecutor(os.cpu_count() if device == "cpu" else 1)
+    try:
+        for future in [pool.submit(measure, job) for job in jobs]:
+            yield future.result()
+    finally:  # after an interrupt nothing more is begun
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def time_groups(child, plan, groups, results, advance):
@@ -133,7 +146,7 @@ def backends_of(package):
 def peak(backend, plan, job, results):
     """The memory of one contender, in a process of its own."""
     which = {name: job[name] for name in ("loss", "call", "mode", "contender")}
-    with Child(backend, plan.device, tasks="keras_xent.bench.tasks") as child:
+    with Child(backend, plan.device, patience=PATIENCE, tasks=TASKS) as child:
         try:
             for answer in child.ask("peaks", **job, dtype=plan.dtype, device=plan.device):
                 if "bytes" in answer:
