@@ -36,10 +36,15 @@ def plot(results, path):
                 if held:
                     memory_axes.plot(*zip(*held, strict=True), **style)
             unit(series[loss, backend, mode], time_axes, memory_axes)
+            classes = sorted({number for ones in series[loss, backend, mode].values() for number, _ in by_classes(ones)})
             for one_axes, what in ((time_axes, "ms"), (memory_axes, "MB beside the inputs")):
                 one_axes.set(xscale="log", xlabel="classes V", ylabel=what)
+                one_axes.set_xticks(classes, [f"{number:,}" for number in classes])
+                one_axes.minorticks_off()
                 one_axes.grid(alpha=0.3)
             time_axes.set_yscale("log")
+            time_axes.minorticks_on()
+            time_axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
             memory_axes.set_ylim(bottom=0)
     handles = {}
     for one_axes in figure.axes:
