@@ -71,7 +71,7 @@ def add_arguments(parser):
         "--repeats", metavar="N", help="rounds (default: as many as fit into 20 seconds, between 3 and 15, for each row)"
     )
     what.add_argument(
-        "--quick", action="store_true", help="five losses, small sizes, one mode, memory of the first loss: under a minute"
+        "--quick", action="store_true", help="four losses, small sizes, one mode, memory of the first loss: under a minute"
     )
     where = parser.add_argument_group("where")
     where.add_argument("--backend", nargs="+", metavar="NAME", help=f"{', '.join(BACKENDS)} (default: all installed)")

@@ -14,7 +14,7 @@ from .subjects import EVERY, SUBJECTS
 MODES = {"tensorflow": ("graph", "xla", "eager"), "jax": ("jit", "eager"), "torch": ("eager", "compile")}
 USUAL = {"tensorflow": ("graph", "xla"), "jax": ("jit",), "torch": ("eager",)}
 EVERY_MODE = tuple(dict.fromkeys(mode for modes in MODES.values() for mode in modes))
-QUICK = ("sparse", "dense", "binary", "distillation", "linear")
+QUICK = ("sparse", "dense", "distillation", "linear")
 SECONDS, QUICK_SECONDS = 20.0, 0.5  # for the rounds of one loss, size and mode
 NO_GPU = "there is no GPU here (no device file of NVIDIA or AMD)"
 

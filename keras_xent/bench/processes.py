@@ -37,7 +37,7 @@ def run(
     time of x + 1 over the logits. A contender is timed only if value and gradient are those of the definition.
 
     Args:
-        losses: Names of losses, as `keras-xent bench --help` lists them; None: all (with `quick`, five).
+        losses: Names of losses, as `keras-xent bench --help` lists them; None: all (with `quick`, four).
         backends: `"tensorflow"`, `"jax"`, `"torch"`; None: all that are installed.
         sizes: Such as `"2048x32000"`, or `"2048x256x128000"` for linear losses; None: each loss has its own.
         modes: `"graph"`, `"xla"` and `"eager"` on TensorFlow, `"jit"` and `"eager"` on JAX, `"eager"` and `"compile"` on PyTorch;
@@ -47,7 +47,7 @@ def run(
         repeats: The number of rounds; None: 3 to 15, as many as fit into 20 seconds.
         growth: Whether smaller sizes are measured too, to see how time and memory grow.
         memory: Whether memory is measured, which takes a process for each contender.
-        quick: Whether a minute is enough: five losses, small sizes, one mode, memory of one loss.
+        quick: Whether a minute is enough: four losses, small sizes, one mode, memory of one loss.
 
     Returns:
         Results: `.measurements`, `.growth()`, `.to_dict()`, `.to_json()`, `.to_markdown()`, and a table in notebooks.
