@@ -31,11 +31,11 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    """`keras_xent.parity`, which training has no use for, is imported when it is first asked for."""
-    if name == "parity":
+    """`keras_xent.parity` and `keras_xent.bench`, which training has no use for, are imported when they are first asked for."""
+    if name in ("parity", "bench"):
         import importlib
 
-        return importlib.import_module(f"{__name__}.parity")
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
