@@ -22,4 +22,5 @@ KL: Kernel | None = None
 SPARSE: Kernel | None = None
 if keras.backend.backend() == "torch":
     from .torch_dense import DENSE
+    from .torch_kl import KL
     from .torch_sparse import SPARSE
