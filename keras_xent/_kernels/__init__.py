@@ -21,5 +21,9 @@ FOCAL: Kernel | None = None
 KL: Kernel | None = None
 SPARSE: Kernel | None = None
 if keras.backend.backend() == "torch":
+    from .torch_binary import BINARY
+    from .torch_binary_focal import BINARY_FOCAL
     from .torch_dense import DENSE
+    from .torch_focal import FOCAL
+    from .torch_kl import KL
     from .torch_sparse import SPARSE

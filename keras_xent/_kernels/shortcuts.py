@@ -5,15 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .._recipe import Step
+from .._recipe import Step, run
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A function that gives what several steps end in, and nothing of what is made on the way."""
+    """A function that gives what several steps end in, and nothing of what is made on the way.
 
-    function: Callable[..., Any]  # its parameters are names of quantities
+    Its parameters are names of quantities. Where one is `in_steps`, that is the steps themselves, to be given the others again:
+    `in_steps(logits=other_logits, axis=1)`.
+    """
+
+    function: Callable[..., Any]
     serves: Callable[[dict[str, Any]], bool]  # whether it can take these quantities
+    widens: bool = False  # whether it takes half precision as it is; else it is cast to float32 for it, as a whole
 
 
 def shortened(recipe, quantities, steps, kernel):
@@ -26,7 +31,20 @@ def shortened(recipe, quantities, steps, kernel):
     later = recipe[begin + count :]
     if any(made_on_the_way & set(step.takes.values()) for step in later) or not kernel.serves(quantities):
         return recipe
-    return (*recipe[:begin], _step(steps[-1].gives, kernel.function), *later)
+    step = _step(steps[-1].gives, kernel.function)
+    if "in_steps" in step.takes:
+        quantities["in_steps"] = with_the_rest(steps, quantities, step.takes)
+    return (*recipe[:begin], step, *later)
+
+
+def with_the_rest(steps, quantities, given):
+    """The steps as a function of what they are given, which knows the other quantities that they take.
+
+    It knows no more: whoever keeps it for a gradient would keep tensors that are no longer needed.
+    """
+    taken = {name for step in steps for name in step.takes.values()}
+    rest = {name: quantities[name] for name in taken - given.keys() if name in quantities}
+    return lambda **others: run(steps, rest | others)
 
 
 _step = functools.cache(Step)

@@ -47,36 +47,12 @@ def expected_depth(logits, targets, scratch):
     return sums
 
 
-def slopes(logits, targets):
-    """d loss / d z."""
-    top_logit, top = logits.detach().max(-1, keepdim=True)
-    powers = torch.exp(logits - top_logit)
-    others = powers.scatter(-1, top, 0.0).sum(-1, keepdim=True)
-    mass = targets.sum(-1, keepdim=True)
-    gradient = powers * (mass / (others + powers.gather(-1, top))) - targets
-    of_others = gradient.scatter(-1, top, 0.0)
-    leads = 2.0 * targets.gather(-1, top) > mass
-    return of_others.scatter(-1, top, torch.where(leads, -of_others.sum(-1, keepdim=True), gradient.gather(-1, top)))
-
-
-def target_slopes(logits, targets):
-    """d loss / d t_k = -log p_k; of an impossible class without target 0."""
-    top_logit, top = logits.detach().max(-1, keepdim=True)
-    below = logits - top_logit
-    others = torch.exp(below).scatter(-1, top, 0.0).sum(-1, keepdim=True)
-    costs = torch.log1p(others + torch.expm1(below.gather(-1, top))) - below
-    return torch.where((targets == 0) & torch.isinf(costs), 0.0, costs)
-
-
-differentiable = RowLosses(work, slopes, target_slopes)
-
-
-def dense_losses(targets, logits):
+def dense_losses(logits, targets, in_steps):
     """The expected -log p under the targets: all steps at once.
 
     loss = Σ_k t_k (m - z_k) + (Σ_k t_k) log1p(r / p_top)
     """
-    return differentiable(logits, targets)
+    return RowLosses(work, lambda logits, targets: in_steps(logits=logits, targets=targets, axis=1))(logits, targets)
 
 
-DENSE = Kernel(dense_losses, lambda quantities: can_be_worked_through(quantities["logits"], quantities["axis"]))
+DENSE = Kernel(dense_losses, lambda quantities: can_be_worked_through(quantities["logits"], quantities["axis"]), widens=True)

@@ -10,8 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
-BLOCK = 2**22  # so many elements: a block stays in the cache, and its operations are worth sharing between cores
+from .._backend.torch import read
+
+BLOCK = 2**19  # so many elements: a block stays in the cache, and its operations are worth sharing between cores
+HALF_PRECISION = torch.float16, torch.bfloat16
 
 
 def can_be_worked_through(logits, axis):
@@ -19,6 +23,11 @@ def can_be_worked_through(logits, axis):
     in_memory = type(logits) in (torch.Tensor, torch.nn.Parameter) and logits.device.type == "cpu"
     recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     return in_memory and axis == len(logits.shape) - 1 and not recorded
+
+
+def wide(x):
+    """Half precision is summed in float32."""
+    return x.float() if x.dtype in HALF_PRECISION else x
 
 
 def blocks(rows):
@@ -31,7 +40,7 @@ def empty_like(rows):
     """New memory, in large pages where there are any: NumPy asks for them, PyTorch does not. First use is four times as fast."""
     if not rows.numel():
         return torch.empty_like(rows)
-    return torch.from_numpy(np.empty(rows.shape, str(rows.dtype).removeprefix("torch.")))
+    return torch.from_numpy(np.empty(rows.shape, f"uint{8 * rows.itemsize}")).view(rows.dtype)
 
 
 class Scratch:
@@ -40,11 +49,11 @@ class Scratch:
     def __init__(self):
         self.buffers = {}
 
-    def like(self, rows, name=""):
+    def like(self, rows, name="", dtype=None):
         """Some of it, of the shape of a block; another name is other memory."""
         buffer = self.buffers.get(name)
         if buffer is None or len(buffer) < len(rows):
-            buffer = self.buffers[name] = torch.empty(rows.shape, dtype=rows.dtype)
+            buffer = self.buffers[name] = torch.empty(rows.shape, dtype=dtype or rows.dtype)
         return buffer[: len(rows)]
 
 
@@ -54,75 +63,106 @@ class RowLosses:
 
     `work(logits, targets, out, scratch)` takes a block: logits (rows, num_classes), class ids (rows,) or targets of the logits'
     shape. It gives the losses and a factor, (rows,) each; the factor times `out`, which it fills, is the gradient.
-    `slopes(logits, targets)` is the gradient in operations that have derivatives of their own, `target_slopes` the same by the
-    targets, where they are no class ids.
+    `plain(logits, targets)` gives the losses of such rows in operations that have derivatives: for whatever else is asked for.
     """
 
     work: Callable[..., tuple[Any, Any]]
-    slopes: Callable[[Any, Any], Any]
-    target_slopes: Callable[[Any, Any], Any] | None = None
+    plain: Callable[[Any, Any], Any]
 
     def __call__(self, logits, targets):
-        """The losses, in the dtype of the logits."""
+        """The losses, in float32 for logits in half precision."""
         rows = logits.reshape(-1, logits.shape[-1])
-        targets = targets.reshape(rows.shape[:1] if self.target_slopes is None else rows.shape)
-        with_gradient = logits.requires_grad and torch.is_grad_enabled()
-        losses, *_ = _Differentiable.apply(self, rows, targets, with_gradient)
+        targets = targets.reshape(rows.shape if targets.shape == logits.shape else rows.shape[:1])
+        # A gradient in half precision is made in the backward pass, where it is rounded once, after all factors.
+        at_once = logits.requires_grad and torch.is_grad_enabled() and logits.dtype not in HALF_PRECISION
+        losses, *_ = _Differentiable.apply(self, rows, targets, at_once)
         return losses.reshape(logits.shape[:-1])
+
+    def work_through(self, logits, targets, gradient=None, upstream=None):
+        """The losses of all rows, and the factors that `gradient`, which is filled in if given, is still to be multiplied with.
+
+        Where it is known what the losses' own gradient is (`upstream`), it has been, by both.
+        """
+        scratch = Scratch()
+        losses, factors = wide(logits.new_empty(len(logits))), wide(logits.new_empty(len(logits)))
+        for rows in blocks(logits):
+            block = logits[rows]
+            if block.dtype != losses.dtype:
+                block = scratch.like(block, "wide", losses.dtype).copy_(block)
+            of_block = None if gradient is None else gradient[rows]
+            out = of_block if of_block is not None and of_block.dtype == block.dtype else scratch.like(block, "out")
+            losses[rows], factors[rows] = self.work(block, targets[rows], out, scratch)
+            if upstream is not None:
+                out.mul_((upstream[rows] * factors[rows])[:, None])
+            if of_block is not None and of_block is not out:
+                of_block.copy_(out)
+        return losses, factors
+
+    def pull(self, logits, targets, upstream, wanted):
+        """The gradients by logits and targets, None where not wanted, in operations that have derivatives."""
+        given = logits, targets
+        moving = [each for each, want in zip(given, wanted, strict=True) if want]
+
+        def losses(*moving):
+            those = iter(moving)
+            return self.plain(*(wide(next(those) if want else each) for each, want in zip(given, wanted, strict=True)))
+
+        gradients = iter(torch.func.vjp(losses, *moving)[1](upstream))
+        return [next(gradients) if want else None for want in wanted]
 
 
 class _Differentiable(torch.autograd.Function):
     """The gradient is made beside the losses, but for a factor per row, which the backward pass puts in."""
 
     @staticmethod
-    def forward(kernel, logits, targets, with_gradient):
-        losses, factors = logits.new_empty(len(logits)), logits.new_empty(len(logits))
-        gradient, scratch = empty_like(logits) if with_gradient else logits.new_empty((len(logits), 0)), Scratch()
-        for rows in blocks(logits):
-            out = gradient[rows] if with_gradient else scratch.like(logits[rows], "out")
-            losses[rows], factors[rows] = kernel.work(logits[rows], targets[rows], out, scratch)
-        return losses, factors, gradient
+    def forward(kernel, logits, targets, at_once):
+        gradient = empty_like(logits) if at_once else None
+        losses, factors = kernel.work_through(logits, targets, gradient)
+        return losses, factors, logits.new_empty(0) if gradient is None else gradient
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.kernel, logits, targets, with_gradient = inputs
+        ctx.kernel, logits, targets, at_once = inputs
         _, factors, gradient = output
         ctx.mark_non_differentiable(factors, gradient)
         ctx.set_materialize_grads(False)  # no zeros for these two
         ctx.save_for_backward(logits, targets, factors)
         ctx.save_for_forward(logits, targets)
-        ctx.gradient = gradient if with_gradient else None
+        ctx.gradient = gradient if at_once else None
 
     @staticmethod
     def backward(ctx, upstream, *_):  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Scaled in place: a second time, or where a gradient is to have a gradient itself, it is computed anew."""
+        """Scaled in place; a second time the gradient is made anew, and in steps if it is to have a gradient itself."""
         logits, targets, factors = ctx.saved_tensors
-        _, wants_logits, wants_targets, _ = ctx.needs_input_grad
-        of_logits = of_targets = None
-        if wants_logits:
-            of_logits, ctx.gradient = ctx.gradient, None  # one reference: what has two is copied before it is accumulated
-            if torch.is_grad_enabled() or of_logits is None:
-                of_logits = upstream[..., None] * ctx.kernel.slopes(logits, targets)
-            else:
-                of_logits.mul_((upstream * factors)[:, None])
-        if wants_targets:
-            of_targets = upstream[..., None] * ctx.kernel.target_slopes(logits, targets)
-        return None, of_logits, of_targets, None
+        _, *wanted, _ = ctx.needs_input_grad
+        of_logits, ctx.gradient = ctx.gradient, None  # one reference: what has two is copied before it is accumulated
+        if torch.is_grad_enabled() or read(upstream) is None or wanted[1]:
+            return None, *ctx.kernel.pull(logits, targets, upstream, wanted), None
+        if of_logits is not None:
+            of_logits.mul_((upstream * factors)[:, None])
+        elif wanted[0]:
+            of_logits = empty_like(logits)
+            ctx.kernel.work_through(logits, targets, of_logits, upstream)
+        return None, of_logits, None, None
 
     @staticmethod
-    def jvp(ctx, _, tangent, target_tangent, *__):  # pyright: ignore[reportIncompatibleMethodOverride]
-        logits, targets = ctx.saved_tensors
-        change = logits.new_zeros(()) if tangent is None else tangent * ctx.kernel.slopes(logits, targets)
-        if target_tangent is not None and ctx.kernel.target_slopes is not None:
-            change = change + target_tangent * ctx.kernel.target_slopes(logits, targets)
-        return change.sum(-1), None, None
+    def jvp(ctx, _, *tangents):  # pyright: ignore[reportIncompatibleMethodOverride]
+        # PyTorch turns forward mode off in here, so that the tangents of one around it would be lost.
+        with forward_ad._set_fwd_grad_enabled(True):
+            given = [wide(forward_ad.unpack_dual(each).primal) for each in ctx.saved_tensors]
+            slopes = ctx.kernel.pull(*given, torch.ones_like(given[0][:, 0]), [each is not None for each in tangents[:2]])
+            change = torch.zeros_like(given[0][:, 0])
+            for slope, tangent in zip(slopes, tangents, strict=False):
+                if slope is not None:
+                    change = change + (slope * wide(forward_ad.unpack_dual(tangent).primal)).sum(-1)
+            return change, None, None
 
     @staticmethod
-    def vmap(info, in_dims, kernel, logits, targets, with_gradient):  # pyright: ignore[reportIncompatibleMethodOverride]
+    def vmap(info, in_dims, kernel, logits, targets, at_once):  # pyright: ignore[reportIncompatibleMethodOverride]
         """A batch of matrices is a matrix with more rows."""
         logits, targets = (
             (each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)).flatten(0, 1)
             for each, dim in zip((logits, targets), in_dims[1:3], strict=True)
         )
-        outputs = _Differentiable.apply(kernel, logits, targets, with_gradient)
+        outputs = _Differentiable.apply(kernel, logits, targets, at_once)
         return tuple(each.unflatten(0, (info.batch_size, len(each) // info.batch_size)) for each in outputs), (0, 0, 0)

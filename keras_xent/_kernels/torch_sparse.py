@@ -31,25 +31,12 @@ def work(logits, labels, out, scratch):
     return losses[:, 0], 1.0 / total[:, 0]
 
 
-def slopes(logits, labels):
-    """d loss / d z."""
-    targets = labels[..., None]
-    powers = torch.exp(logits - logits.detach().amax(-1, keepdim=True))
-    others = powers.scatter(-1, targets, 0.0)
-    sum_of_others = others.sum(-1, keepdim=True)
-    total = sum_of_others + powers.gather(-1, targets)
-    return (others / total).scatter(-1, targets, -sum_of_others / total)
-
-
-differentiable = RowLosses(work, slopes)
-
-
-def sparse_losses(logits, labels):
+def sparse_losses(logits, labels, in_steps):
     """-log p of the target class: all steps at once.
 
     loss = log1p(r / p_y)
     """
-    return differentiable(logits, labels.long())
+    return RowLosses(work, lambda logits, labels: in_steps(logits=logits, labels=labels, axis=1))(logits, labels.long())
 
 
-SPARSE = Kernel(sparse_losses, lambda quantities: can_be_worked_through(quantities["logits"], quantities["axis"]))
+SPARSE = Kernel(sparse_losses, lambda quantities: can_be_worked_through(quantities["logits"], quantities["axis"]), widens=True)

@@ -10,7 +10,7 @@ from .._base import blank, evaluate, finite_rows, register
 from .._recipe import Step, run
 from ..domain import DOMAIN
 from ..losses import categorical, sparse
-from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities
+from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities, keep_half
 from ..losses._kinds import OverClasses, run_or_shorten
 from ..steps.tensors import move_axis
 from .divergences import DIVERGENCES
@@ -83,9 +83,9 @@ def soft_loss(soft, quantities, options, axis, dtype, listener=None):
     """The teacher's part of the losses."""
     logits = hear(quantities["logits"], axis, options["teacher_classes"])
     if options["targets"] != "top_k":
-        taken = {"soft_logits": logits, "soft_targets": ops.cast(hear(soft, axis, options["teacher_classes"]), dtype)}
-        return run_or_shorten(recipe(options), quantities | taken, listener, SHORTCUT)
-    logits = move_axis(logits, axis, len(logits.shape) - 1)
+        taken = {"soft_logits": logits, "soft_targets": keep_half(hear(soft, axis, options["teacher_classes"]), dtype)}
+        return run_or_shorten(recipe(options), quantities | taken, listener, SHORTCUT, dtype)
+    logits = move_axis(ops.cast(logits, dtype), axis, len(logits.shape) - 1)
     pairs, right = split_pairs(soft, ops.shape(logits)[-1], dtype)
     taken = {"soft_logits": logits, "axis": len(logits.shape) - 1, **pairs}
     losses = run(recipe(options), quantities | taken, listener)

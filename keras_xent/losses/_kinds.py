@@ -24,7 +24,7 @@ def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None,
         _checks.several_classes(y_pred, axis)
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["targets"] = targets
-    losses = run_or_shorten(recipe(options), quantities, listener, shortcut)
+    losses = run_or_shorten(recipe(options), quantities, listener, shortcut, dtype)
     losses = _checks.fail_unless_fits(losses, same_shape_when_run(targets, y_pred))
     return losses if allow_one_class else _checks.several_classes_when_run(losses, y_pred, axis)
 
@@ -40,16 +40,29 @@ def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
         y_pred = blank(y_pred, labels.counts, (axis,))
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["labels"] = labels.ids
-    losses = run_or_shorten(recipe(options), quantities, listener, SPARSE)
+    losses = run_or_shorten(recipe(options), quantities, listener, SPARSE, dtype)
     losses = _checks.fail_unless_fits(labels.settle(losses), fits)
     return _checks.several_classes_when_run(losses, y_pred, axis)
 
 
-def run_or_shorten(recipe, quantities, listener, shortcut):
+def run_or_shorten(recipe, quantities, listener, shortcut, dtype):
     """What the recipe ends in; where nobody listens to its steps, a kernel may take some of them at once."""
     steps, kernel = shortcut
     kernel = None if listener else getattr(_kernels, kernel)
-    return run(_kernels.shortened(recipe, quantities, steps, kernel), quantities, listener)
+    if kernel is None or not kernel.widens:
+        widen_all(quantities, recipe, dtype)
+    recipe = _kernels.shortened(recipe, quantities, steps, kernel)
+    if kernel is not None and kernel.widens:
+        widen_all(quantities, [step for step in recipe if step.function is not kernel.function], dtype)
+    return run(recipe, quantities, listener)
+
+
+def widen_all(quantities, recipe, dtype):
+    """Casts what the steps take in half precision to the dtype to compute in."""
+    for name, value in quantities.items():
+        if ops.is_tensor(value) and _checks.dtype_of(value) in _checks.HALF_PRECISION:
+            if any(name in step.takes.values() for step in recipe):
+                quantities[name] = ops.cast(value, dtype)
 
 
 def evaluate_class_ids(per_example, y_true, y_pred, options):
@@ -81,7 +94,7 @@ def against_answers(recipe, y_true, y_pred, options, dtype, listener=None, *, sh
         alpha = options["alpha"]
         alpha_of_no = [1.0 - one for one in alpha] if isinstance(alpha, list) else 1.0 - alpha
         quantities["alpha_of_no"] = ops.convert_to_tensor(alpha_of_no, dtype=dtype)
-    losses = run_or_shorten(recipe(options), quantities, listener, shortcut)
+    losses = run_or_shorten(recipe(options), quantities, listener, shortcut, dtype)
     return _checks.fail_unless_fits(losses, same_shape_when_run(targets, y_pred))
 
 

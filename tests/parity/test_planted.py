@@ -1,5 +1,6 @@
 """The comparison can fail: an error planted in any step of any loss is found by the cases that a run takes by default."""
 
+import dataclasses
 import functools
 import sys
 
@@ -21,6 +22,14 @@ EQUIVALENT = {"check_lead", "check_top"}
 ANY_CENTER = {("DistillationLoss", "find_top_logit")}
 SOME = 10 if BACKEND == "jax" else 1  # every so manieth step: JAX compiles a program for each case
 
+KERNELS = {
+    "SparseCategoricalCrossentropy": "SPARSE",
+    "CategoricalCrossentropy": "DENSE",
+    "CategoricalFocalCrossentropy": "FOCAL",
+    "BinaryCrossentropy": "BINARY",
+    "BinaryFocalCrossentropy": "BINARY_FOCAL",
+    "DistillationLoss": "KL",
+}
 every_loss = pytest.mark.parametrize("loss", KINDS)
 
 
@@ -54,7 +63,7 @@ def plants(monkeypatch):
     for name, module in list(sys.modules.items()):
         if name.startswith("keras_xent.") and getattr(module, "run", None) is original:
             monkeypatch.setattr(module, "run", plants.run)
-    for kernel in ("DENSE", "SPARSE"):  # which take no steps
+    for kernel in KERNELS.values():  # which take no steps
         monkeypatch.setattr(_kernels, kernel, None)
     return plants
 
@@ -92,9 +101,7 @@ def test_an_error_in_a_step(loss, plants):
 
 if BACKEND == "torch":
 
-    @pytest.mark.parametrize(
-        ("loss", "name"), [("SparseCategoricalCrossentropy", "SPARSE"), ("CategoricalCrossentropy", "DENSE")]
-    )
+    @pytest.mark.parametrize(("loss", "name"), KERNELS.items())
     def test_an_error_in_a_kernel(loss, name, monkeypatch):
         """Losses that are off by one part in a thousand: the kernel is what runs, not the steps that it stands for."""
         kernel = getattr(_kernels, name)
@@ -103,7 +110,7 @@ if BACKEND == "torch":
         def wrong(**quantities):
             return 1.001 * kernel.function(**quantities)
 
-        monkeypatch.setattr(_kernels, name, _kernels.Kernel(wrong, kernel.serves))
+        monkeypatch.setattr(_kernels, name, dataclasses.replace(kernel, function=wrong))
         assert found(loss, varied(corpus(loss)))
 
 
