@@ -42,9 +42,13 @@ def with_the_rest(steps, quantities, given):
 
     It knows no more: whoever keeps it for a gradient would keep tensors that are no longer needed.
     """
-    taken = {name for step in steps for name in step.takes.values()}
-    rest = {name: quantities[name] for name in taken - given.keys() if name in quantities}
+    rest = {name: quantities[name] for name in _taken(steps) - given.keys() if name in quantities}
     return lambda **others: run(steps, rest | others)
+
+
+@functools.cache
+def _taken(steps):
+    return {name for step in steps for name in step.takes.values()}
 
 
 _step = functools.cache(Step)

@@ -4,6 +4,7 @@ Eager PyTorch writes the result of each operation to memory that is new, and the
 arithmetic. So a kernel works through blocks of rows in memory that it uses again, and the gradient is its only large tensor.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from torch.autograd import forward_ad
 from .._backend.torch import read
 
 BLOCK = 2**19  # so many elements: a block stays in the cache, and its operations are worth sharing between cores
+A_FEW = 2**16  # elements: not worth a large page
 HALF_PRECISION = torch.float16, torch.bfloat16
 
 
@@ -31,14 +33,14 @@ def wide(x):
 
 
 def blocks(rows):
-    """Slices of a matrix's rows."""
+    """Slices of a matrix's rows; of no rows an empty one."""
     size = max(1, BLOCK // max(1, rows.shape[1]))
-    return [slice(begin, min(begin + size, len(rows))) for begin in range(0, len(rows), size)]
+    return [slice(begin, min(begin + size, len(rows))) for begin in range(0, max(1, len(rows)), size)]
 
 
 def empty_like(rows):
     """New memory, in large pages where there are any: NumPy asks for them, PyTorch does not. First use is four times as fast."""
-    if not rows.numel():
+    if rows.numel() < A_FEW:
         return torch.empty_like(rows)
     return torch.from_numpy(np.empty(rows.shape, f"uint{8 * rows.itemsize}")).view(rows.dtype)
 
@@ -83,20 +85,19 @@ class RowLosses:
 
         Where it is known what the losses' own gradient is (`upstream`), it has been, by both.
         """
-        scratch = Scratch()
-        losses, factors = wide(logits.new_empty(len(logits))), wide(logits.new_empty(len(logits)))
+        scratch, parts = Scratch(), []
         for rows in blocks(logits):
-            block = logits[rows]
-            if block.dtype != losses.dtype:
-                block = scratch.like(block, "wide", losses.dtype).copy_(block)
-            of_block = None if gradient is None else gradient[rows]
+            block, of_block = logits[rows], None if gradient is None else gradient[rows]
+            if block.dtype in HALF_PRECISION:
+                block = scratch.like(block, "wide", torch.float32).copy_(block)
             out = of_block if of_block is not None and of_block.dtype == block.dtype else scratch.like(block, "out")
-            losses[rows], factors[rows] = self.work(block, targets[rows], out, scratch)
+            losses, factors = self.work(block, targets[rows], out, scratch)
             if upstream is not None:
-                out.mul_((upstream[rows] * factors[rows])[:, None])
+                out.mul_((upstream[rows] * factors)[:, None])
             if of_block is not None and of_block is not out:
                 of_block.copy_(out)
-        return losses, factors
+            parts.append((losses, factors))
+        return parts[0] if len(parts) == 1 else [torch.cat(each) for each in zip(*parts, strict=True)]
 
     def pull(self, logits, targets, upstream, wanted):
         """The gradients by logits and targets, None where not wanted, in operations that have derivatives."""
@@ -166,3 +167,7 @@ class _Differentiable(torch.autograd.Function):
         )
         outputs = _Differentiable.apply(kernel, logits, targets, at_once)
         return tuple(each.unflatten(0, (info.batch_size, len(each) // info.batch_size)) for each in outputs), (0, 0, 0)
+
+
+# PyTorch asks for it at each call, which takes a quarter of a small batch's time unless it is at hand.
+_Differentiable.forward.__signature__ = inspect.signature(_Differentiable.forward)  # pyright: ignore[reportFunctionMemberAccess]

@@ -18,17 +18,17 @@ def work(logits, labels, out, scratch):
     del scratch
     targets = labels[:, None]
     torch.softmax(logits, -1, out=out)
-    target_prob = out.gather(-1, targets)
+    target_prob = out.gather(-1, targets)[:, 0]
     unlikely = target_prob < TINY
-    top_prob = out.amax(-1, keepdim=True) if unlikely.any() else None
-    others = out.scatter_(-1, targets, 0.0).sum(-1, keepdim=True)
+    top_prob = out.amax(-1) if unlikely.any() else None
+    others = out.scatter_(-1, targets, 0.0).sum(-1)
     total = others + target_prob  # 1, give or take the rounding of the softmax's own sum
-    losses = torch.log1p(others / target_prob)
+    losses = (others / target_prob).log1p_()
     if top_prob is not None:
-        depths = logits.amax(-1, keepdim=True) - logits.gather(-1, targets)
+        depths = logits.amax(-1) - logits.gather(-1, targets)[:, 0]
         losses = torch.where(unlikely, depths + torch.log(total / top_prob), losses)
-    out.scatter_(-1, targets, -others)
-    return losses[:, 0], 1.0 / total[:, 0]
+    out.scatter_(-1, targets, others.neg_()[:, None])
+    return losses, total.reciprocal_()
 
 
 def sparse_losses(logits, labels, in_steps):
