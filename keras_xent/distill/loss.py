@@ -62,7 +62,7 @@ def per_example(y_true, y_pred, options, dtype, listener=None):
         soft, y_pred = blank_soft(soft, counts, axis, options), blank(y_pred, counts, (axis,))
     quantities = common_quantities(y_pred, options, axis, dtype)
     if not options["from_logits"]:
-        quantities["logits"] = run(STUDENT_FROM_PROBS, quantities, listener)
+        quantities["logits"] = quantities["given_logits"] = run(STUDENT_FROM_PROBS, quantities, listener)
     quantities |= {name: options[name] for name in ("label_weight", "scale_by_temperature_squared", "beta")}
     temperature = options["temperature"]
     quantities["temperature"] = ops.cast(temperature, dtype) if ops.is_tensor(temperature) else temperature
@@ -83,7 +83,10 @@ def soft_loss(soft, quantities, options, axis, dtype, listener=None):
     """The teacher's part of the losses."""
     logits = hear(quantities["logits"], axis, options["teacher_classes"])
     if options["targets"] != "top_k":
-        taken = {"soft_logits": logits, "soft_targets": ops.cast(hear(soft, axis, options["teacher_classes"]), dtype)}
+        soft = hear(soft, axis, options["teacher_classes"])
+        given_logits = hear(quantities["given_logits"], axis, options["teacher_classes"])
+        taken = {"soft_logits": logits, "given_soft_logits": given_logits}
+        taken |= {"soft_targets": ops.cast(soft, dtype), "given_soft_targets": soft}
         return run_or_shorten(recipe(options), quantities | taken, listener, SHORTCUT)
     logits = move_axis(logits, axis, len(logits.shape) - 1)
     pairs, right = split_pairs(soft, ops.shape(logits)[-1], dtype)

@@ -40,10 +40,14 @@ def focal_options(alpha, gamma):
 
 
 def common_quantities(y_pred, options, axis, dtype):
-    """The quantities that every recipe starts from, `y_pred` named by the space that it is in."""
+    """The quantities that every recipe starts from, `y_pred` named by the space that it is in.
+
+    `given_logits`, in whatever dtype they came, are for kernels that widen half precision on the way.
+    """
     epsilon = options.get("epsilon")
+    predictions = ops.cast(y_pred, dtype)
     return {
-        "logits" if options["from_logits"] else "probs": ops.cast(y_pred, dtype),
+        **({"logits": predictions, "given_logits": y_pred} if options["from_logits"] else {"probs": predictions}),
         "axis": axis,
         "epsilon": keras.config.epsilon() if epsilon is None else epsilon,
         "saturated_gradient": options.get("saturated_gradient", "flow"),
