@@ -71,8 +71,9 @@ def cost_of_others(gamma, top, *rows):
     def careful_share(one, logits, targets, top_logit, *softmax):
         depths = top_logit - logits
         is_impossible = is_infinite(depths, one)
-        of_possible = cost_of_other(gamma, one, targets, *below(jnp.minimum(depths, LARGEST * one), *softmax))
-        return (one - is_impossible) * of_possible + is_impossible * jnp.sign(targets) * (LARGEST * one)
+        possible = (one - is_impossible) * jnp.minimum(depths, LARGEST * one)
+        of_possible = (one - is_impossible) * cost_of_other(gamma, one, targets, *below(possible, *softmax))
+        return of_possible + is_impossible * jnp.sign(targets) * (LARGEST * one)
 
     sums = sum_of_others(share, top, *rows)
     finite = jnp.all(jnp.isfinite(sums))

@@ -102,7 +102,7 @@ def is_infinite(values, one):
 
 def infinite_if_large(sums):
     """Sums in which each infinity counted as the largest number that there is."""
-    return jnp.where(jnp.abs(sums) > 0.5 * LARGEST, jnp.sign(sums) * jnp.inf, sums)
+    return jnp.where(jnp.abs(sums) >= LARGEST, jnp.sign(sums) * jnp.inf, sums)
 
 
 @dataclass(frozen=True)
