@@ -27,3 +27,10 @@ if keras.backend.backend() == "torch":
     from .torch_focal import FOCAL
     from .torch_kl import KL
     from .torch_sparse import SPARSE
+elif keras.backend.backend() == "jax":
+    from .jax_binary import BINARY
+    from .jax_binary_focal import BINARY_FOCAL
+    from .jax_dense import DENSE
+    from .jax_focal import FOCAL
+    from .jax_kl import KL
+    from .jax_sparse import SPARSE

@@ -45,8 +45,8 @@ def widen(x, dtype):
 
 
 def keep_half(x, dtype):
-    """The same, or still in half precision."""
-    return x if _checks.dtype_of(x) in _checks.HALF_PRECISION else widen(x, dtype)
+    """The same, or still in half precision where that is summed in float32."""
+    return x if dtype == "float32" and _checks.dtype_of(x) in _checks.HALF_PRECISION else widen(x, dtype)
 
 
 def common_quantities(y_pred, options, axis, dtype):
