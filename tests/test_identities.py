@@ -234,7 +234,8 @@ def test_every_step_computes_in_one_dtype_and_for_a_reason(rng, from_logits, dty
     for case in every_case(rng, (4, 5), from_logits, dtype):
         dtypes, taken, config = {}, set(), case.loss(dtype=dtype).get_config()
 
-        def listen(step, value, dtypes=dtypes, taken=taken):
+        def listen(step, value, given, dtypes=dtypes, taken=taken):
+            assert given.keys() == step.takes.keys()
             dtypes[step.name] = keras.backend.standardize_dtype(value.dtype)
             taken.update(step.takes.values())
 

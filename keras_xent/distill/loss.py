@@ -6,8 +6,9 @@ from typing import Any
 from keras import ops
 
 from .. import _checks, _labels, steps
-from .._base import blank, evaluate, finite_rows, register
+from .._base import evaluate, finite_rows, register
 from .._recipe import Step, run
+from .._reduction import DROP_UNCOUNTED, blank
 from ..domain import DOMAIN
 from ..losses import categorical, sparse
 from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities
@@ -68,7 +69,8 @@ def per_example(y_true, y_pred, options, dtype, listener=None):
     quantities["temperature"] = ops.cast(temperature, dtype) if ops.is_tensor(temperature) else temperature
     if options["label_weight"] < 1.0:
         losses = soft_loss(ops.stop_gradient(soft), quantities, options, axis, dtype, listener)
-        losses = losses if counts is None else ops.where(counts, losses, 0.0)
+        if counts is not None:
+            losses = run((DROP_UNCOUNTED,), {"losses": losses, "kept": counts}, listener)
     else:  # an infinite divergence would survive the weight 0
         losses = 0.0
     if options["label_weight"] > 0.0:

@@ -6,8 +6,9 @@ For each kind there is what stands between a recipe and its tensors, and the bas
 from keras import ops
 
 from .. import _backend, _checks, _kernels, _labels
-from .._base import StepwiseLoss, blank, evaluate
+from .._base import StepwiseLoss, evaluate
 from .._recipe import run
+from .._reduction import DROP_UNCOUNTED, blank
 from ._common import DISTRIBUTION_FROM_LOGITS, TARGET_FROM_LOGITS, class_quantities, common_quantities
 
 # What a kernel of that name, if the backend has one, can take the place of.
@@ -41,7 +42,10 @@ def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["labels"] = labels.ids
     losses = run_or_shorten(recipe(options), quantities, listener, SPARSE)
-    losses = _checks.fail_unless_fits(labels.settle(losses), fits)
+    losses = labels.settle(losses)
+    if labels.counts is not None:
+        losses = run((DROP_UNCOUNTED,), {"losses": losses, "kept": labels.counts}, listener)
+    losses = _checks.fail_unless_fits(losses, fits)
     return _checks.several_classes_when_run(losses, y_pred, axis)
 
 
