@@ -116,10 +116,11 @@ class StepwiseLoss(keras.losses.Loss):
             The loss in nats, in the dtype of the loss object: a scalar, or one loss per example without reduction.
         """
         with keras.name_scope(self.name):
-            return self._reduced(y_true, y_pred, sample_weight, _backend.mask_of(y_pred))
+            parts = self._unreduced(y_true, y_pred, sample_weight, _backend.mask_of(y_pred))
+            return _reduction.reduce(*parts, self.reduction, self.dtype)
 
-    def _reduced(self, y_true, y_pred, sample_weight, mask, listener=None):
-        """The same with the mask beside the predictions; a listener hears of every step that is taken."""
+    def _unreduced(self, y_true, y_pred, sample_weight, mask, listener=None):
+        """The losses, their weights and which of them count (None: 1, and all); a listener hears of each step."""
         y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
         axes = self._reduced_axes(y_pred)
         shape = tuple(size for axis, size in enumerate(y_pred.shape) if axis not in axes)
@@ -148,7 +149,7 @@ class StepwiseLoss(keras.losses.Loss):
             run((_reduction.DROP_UNCOUNTED,), quantities, listener)
         if unweighed is not None:
             run((_reduction.DROP_UNWEIGHED,), quantities, listener)
-        return _reduction.reduce(quantities["losses"], weights, counts, self.reduction, self.dtype, listener)
+        return quantities["losses"], weights, counts
 
     def _floats(self, name, values):
         """A tensor in its own dtype, or an array in the dtype to compute in."""

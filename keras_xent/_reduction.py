@@ -115,11 +115,11 @@ BLANK = Step("y_pred", blank, values="y_pred")
 DROP_UNCOUNTED = Step("losses", drop_uncounted)
 DROP_UNWEIGHED = Step("losses", drop_unweighed)
 COUNT = Step("counts", count)
-COUNT_ONLY = Step("weights", count)
 COUNT_WEIGHTS = Step("weights", count_weights)
-WEIGH = Step("weighted", weigh_losses)
+WEIGH, WEIGH_BY_COUNTS = Step("weighted", weigh_losses), Step("weighted", weigh_losses, weights="counts")
 SUM, SUM_UNWEIGHED = Step("total", sum_losses), Step("total", sum_losses, weighted="losses")
-SUM_WEIGHTS, NUMBER = Step("denominator", sum_weights), Step("denominator", number_of_losses)
+SUM_WEIGHTS, SUM_COUNTS = Step("denominator", sum_weights), Step("denominator", sum_weights, weights="counts")
+NUMBER = Step("denominator", number_of_losses)
 DIVIDE = Step("loss", divide)
 SHARE = Step("loss", share_among_replicas)
 
@@ -127,16 +127,19 @@ SHARE = Step("loss", share_among_replicas)
 def recipe(reduction, is_weighed, is_masked, replicas=1):
     """The steps of a reduction, by whether there are weights, and positions that do not count."""
     taken = (COUNT,) if is_masked else ()
-    if is_masked:
-        taken += (COUNT_WEIGHTS,) if is_weighed else (COUNT_ONLY,)
+    taken += (COUNT_WEIGHTS,) if is_masked and is_weighed else ()
     weighed = is_weighed or is_masked
-    taken += (WEIGH,) if weighed else ()
+    if weighed:
+        taken += (WEIGH if is_weighed else WEIGH_BY_COUNTS,)
     if reduction in (None, "none"):
         return taken
     taken += (SUM,) if weighed else (SUM_UNWEIGHED,)
     if reduction == "sum":
         return taken
-    taken += (SUM_WEIGHTS if weighed and reduction == "mean_with_sample_weight" else NUMBER, DIVIDE)
+    if weighed and reduction == "mean_with_sample_weight":
+        taken += (SUM_WEIGHTS if is_weighed else SUM_COUNTS, DIVIDE)
+    else:
+        taken += (NUMBER, DIVIDE)
     return taken if replicas == 1 else (*taken, SHARE)
 
 

@@ -8,7 +8,7 @@ from keras import ops
 from .. import _checks, _labels, steps
 from .._base import evaluate, finite_rows, register
 from .._recipe import Step, run
-from .._reduction import DROP_UNCOUNTED, blank
+from .._reduction import BLANK, DROP_UNCOUNTED
 from ..domain import DOMAIN
 from ..losses import categorical, sparse
 from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities
@@ -60,7 +60,8 @@ def per_example(y_true, y_pred, options, dtype, listener=None):
     counts, fits = None, fits_when_run(y_true, y_pred, axis, options)
     if options["ignore_class"] is not None:
         counts = _labels.counted(hard, None, options["ignore_class"], "error")
-        soft, y_pred = blank_soft(soft, counts, axis, options), blank(y_pred, counts, (axis,))
+        soft = blank_soft(soft, counts, axis, options)
+        y_pred = run((BLANK,), {"y_pred": y_pred, "kept": counts, "axes": (axis,)}, listener)
     quantities = common_quantities(y_pred, options, axis, dtype)
     if not options["from_logits"]:
         quantities["logits"] = run(STUDENT_FROM_PROBS, quantities, listener)
