@@ -15,6 +15,7 @@ STYLE = """
 .keras-xent h3 { font-size: 1.15em; margin: .2em 0 .4em; color: var(--ink); }
 .keras-xent h4 { font-size: 1em; margin: 1.3em 0 .3em; color: var(--act); }
 .keras-xent p { margin: .3em 0; }
+.keras-xent p.end { margin: 1em 0 .5em; font-weight: 600; }
 .keras-xent ol { list-style: none; margin: 0; padding: 0; border: 1px solid var(--line); border-radius: 6px; }
 .keras-xent li { display: grid; grid-template-columns: minmax(9rem, 1fr) minmax(0, 2fr) minmax(0, 3fr); gap: .2rem 1rem;
   padding: .5rem .75rem; margin: 0; border-top: 1px solid var(--line); }
@@ -38,7 +39,7 @@ def html(document):
         parts += [f"<h4>{escape(section.title)}</h4>", paragraph(section.words), "<ol>"]
         parts += [item(entry) for entry in section.entries]
         parts.append("</ol>")
-    parts.append(f"<p><strong>{escape(document.conclusion)}</strong></p>" if document.conclusion else "")
+    parts.append(f'<p class="end">{escape(document.conclusion)}</p>' if document.conclusion else "")
     return "".join([*parts, "</div>"])
 
 

@@ -69,15 +69,13 @@ class Temperatures(Shown):
                 Entry("the same without T²", "", "", written(unscaled)),
             ]
             sections.append(Section(f"T = {t:g}", tuple(entries)))
-        student = "" if self.told_student else " The student is taken to know nothing: all its logits are 0."
+        student = "" if self.told_student else "The student is taken to know nothing: all its logits are 0."
         words = (
-            "Above 1 a temperature softens the distributions and brings out how the teacher ranks wrong classes; towards 0 it leaves "
-            "the largest class alone. D and its gradient fall with 1 / T² as T grows, so that the loss has the factor T²."
-            + student
+            "Above 1 a temperature softens the distributions and brings out how the teacher ranks wrong classes; towards 0 it "
+            "leaves the largest class alone. D and its gradient fall with 1 / T² as T grows: therefore the factor T²."
         )
-        given = Section(
-            "Logits", (Entry("teacher", "", "", written(self.teacher)), Entry("student", "", "", written(self.student)))
-        )
+        logits = (("teacher", self.teacher), ("student", self.student))
+        given = Section("Logits", tuple(Entry(name, "z", "", written(values)) for name, values in logits), student)
         return Document("What a temperature does", words, (given, *sections))
 
     def to_dict(self):
