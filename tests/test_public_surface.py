@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import keras_xent
+from keras_xent import tracing
 from keras_xent.parity import known
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -31,6 +32,7 @@ PUBLIC = {
     "categorical_generalized_cross_entropy",
     "distill",
     "distillation_loss",
+    "explain",
     "kl_divergence",
     "pack_targets",
     "reference",
@@ -39,14 +41,16 @@ PUBLIC = {
 }
 DOCUMENTED = [getattr(keras_xent, name) for name in sorted(PUBLIC - {"DOMAIN", "distill", "reference"})]
 DOCUMENTED += [getattr(keras_xent.distill, name) for name in keras_xent.distill.__all__ if name not in PUBLIC]
-DOCUMENTED += [keras_xent.parity.assert_parity]
+DOCUMENTED += [keras_xent.parity.assert_parity, tracing.Trace]
+SMALL = [keras_xent.domain.Domain, keras_xent.domain.Values, keras_xent.domain.Values.violations]
+SMALL += [tracing.Step, tracing.Summary]
 SECTIONS = ("Args:", "Returns:", "Raises:", "Differs from Keras:", "Example:", "Source:")
 
 
 def test_names():
     assert set(keras_xent.__all__) == PUBLIC
     assert "on_labels" in keras_xent.distill.__all__
-    rooms = {"cli", "domain", "losses", "parity", "pytest_plugin", "steps"}
+    rooms = {"cli", "domain", "losses", "parity", "pytest_plugin", "steps", "tracing"}
     assert not {name for name in vars(keras_xent) if not name.startswith("_")} - PUBLIC - rooms
 
 
@@ -57,8 +61,8 @@ def test_docstrings(documented):
     run_examples(documented)
 
 
-@pytest.mark.parametrize("documented", [keras_xent.domain.Domain, keras_xent.domain.Values, keras_xent.domain.Values.violations])
-def test_examples_of_the_domain(documented):
+@pytest.mark.parametrize("documented", SMALL)
+def test_examples_of_what_is_handed_out(documented):
     run_examples(documented)
 
 

@@ -81,22 +81,22 @@ def main(argv=None):
 
 def trace(parser, options):
     """The loss on the numbers."""
-    if options.loss is None:
-        parser.error("a loss is missing: name one, or pass --temperatures")
-    for name in ("y_true", "y_pred"):
-        if getattr(options, name) is None:
-            parser.error(f"--{name.replace('_', '-')} is missing")
+    name = options.loss or parser.error("a loss is missing: name one, or pass --temperatures")
+    for option in ("y_true", "y_pred"):
+        if getattr(options, option) is None:
+            parser.error(f"--{option.replace('_', '-')} is missing")
     given = [numbers(parser, name, getattr(options, name)) for name in ("y_true", "y_pred", "sample_weight")]
     arguments = dict(argument(parser, text) for text in options.arg)
-    return explain(loss_of(parser, options.loss, arguments), *given)
+    return explain(loss_of(parser, str(name), arguments), *given)
 
 
 def temperatures(parser, options):
     """The temperatures on the logits."""
     if options.loss is not None or options.arg or options.sample_weight is not None:
         parser.error("--temperatures takes logits alone: no loss, --arg or --sample-weight")
+    each = []
     try:
-        each = [float(text) for text in options.temperatures.split(",")]
+        each += [float(text) for text in options.temperatures.split(",")]
     except ValueError:
         parser.error(f"--temperatures {options.temperatures}: expected numbers such as 1,2,4,8")
     if options.y_pred is not None and options.y_true is None:
@@ -104,13 +104,13 @@ def temperatures(parser, options):
     return Temperatures(each, *(numbers(parser, name, getattr(options, name)) for name in ("y_true", "y_pred")))
 
 
-def loss_of(parser, name, arguments):
+def loss_of(parser, name: str, arguments):
     """What is named: a class of this package, or a loss of Keras."""
     if name in KINDS:
         owner = keras_xent
     else:
         name, owner = name.removeprefix("keras:"), keras.losses
-        name = FUNCTIONS.get(name, name)
+        name = FUNCTIONS.get(name) or name
         if not arguments and name not in KINDS:
             return name  # an abbreviation of Keras's
         owner = owner if hasattr(owner, name) else keras_xent

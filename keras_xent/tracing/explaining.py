@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -59,7 +58,7 @@ def explain(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> T
     """
     inputs = Inputs.of(y_true, y_pred, sample_weight)
     if not all(hasattr(each, "shape") for each in (inputs.y_true, inputs.y_pred)):
-        subject(loss, y_pred).called(y_true, y_pred, sample_weight)  # which says what is wrong with them
+        subject(loss, y_pred).loss(y_true, y_pred, sample_weight)  # which says what is wrong with them
     told = subject(loss, inputs.y_pred)
     with having(told.loss.dtype):
         return traced(told, inputs)
@@ -98,13 +97,14 @@ def traced(told: Subject, inputs: Inputs) -> Trace:
     assert first is not None
     block, answer, theirs = first
     case = case_of(asked.loss, block)
-    mask = None if counts is None else array(counts)[: block.rows]
-    mask = None if mask is None else np.broadcast_to(mask, np.zeros(case.y_pred.shape).sum(axis=case.axis).shape)
+    mask = parts[0][2]
+    if mask is not None:
+        mask = np.broadcast_to(array(mask), np.zeros(case.y_pred.shape).sum(axis=case.axis).shape)
     return Trace(
         loss=told.name,
         backend=BACKEND,
         dtype=told.loss.dtype,
-        computed_in=keras.backend.standardize_dtype(losses.dtype),
+        computed_in=ops.dtype(losses),
         inputs=inputs,
         steps=steps,
         losses=shown(losses),

@@ -41,15 +41,21 @@ class Inputs:
         rows = max(2, BLOCK * number // size)
         for begin in range(0, number, rows):
             end = min(begin + rows, number)
-            parts = [cut(each, number, begin, end) for each in (self.y_true, self.y_pred, self.sample_weight, self.mask)]
-            yield Inputs(*parts, begin, end - begin)
+            yield replace(self.between(begin, end), begin=begin, rows=end - begin)
+
+    def between(self, begin, end) -> "Inputs":
+        """Some of the rows."""
+        number = self.y_pred.shape[0]
+        given = self.y_true, self.y_pred, self.sample_weight, self.mask
+        y_true, y_pred, sample_weight, mask = (cut(each, number, begin, end) for each in given)
+        return Inputs(y_true, y_pred, sample_weight, mask)
 
     def first(self, rows, loss) -> "Inputs":
         """The first few rows, as far as each has a loss of its own."""
         number = self.y_pred.shape[0] if len(self.y_pred.shape) > 1 else 1
         if number <= rows or 0 in loss._reduced_axes(self.y_pred):
             return self
-        return Inputs(*(cut(each, number, 0, rows) for each in (self.y_true, self.y_pred, self.sample_weight, self.mask)))
+        return self.between(0, rows)
 
     def with_tensor(self, loss):
         """The same with predictions as the tensor that the loss makes of them."""
@@ -58,8 +64,8 @@ class Inputs:
 
 def cut(values, number, begin, end):
     """Some rows of what has one for each of `number` predictions, or of what has not: all of it."""
-    shape = getattr(values, "shape", ())
-    return values[begin:end] if len(shape) and shape[0] == number else values
+    shape = tuple(getattr(values, "shape", ()))
+    return values[begin:end] if shape[:1] == (number,) else values
 
 
 def joined(parts, number):

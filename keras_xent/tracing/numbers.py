@@ -114,11 +114,14 @@ def written(values) -> str:
     if not values.ndim:
         return f"{values.item():.{DIGITS}g}" if values.dtype.kind == "f" else str(values.item())
     values = values + 0.0 if values.dtype.kind == "f" else values  # no -0
-    options = {"threshold": SHOWN, "edgeitems": 3, "max_line_width": COLUMNS}
-    if values.dtype.kind == "b":
-        return np.array2string(values.astype("int8"), **options)
-    formatter = {"float_kind": lambda number: f"{number:.{FEWER}g}"} if values.dtype.kind == "f" else None
-    text = np.array2string(values, formatter=formatter, **options)
+    values = values.astype("int8") if values.dtype.kind == "b" else values
+    text = np.array2string(
+        values,
+        threshold=SHOWN,
+        edgeitems=3,
+        max_line_width=COLUMNS,
+        formatter={"float_kind": lambda number: f"{number:.{FEWER}g}"},
+    )
     return aligned(text) if values.dtype.kind == "f" else text
 
 

@@ -23,7 +23,7 @@ def picture(trace, path=None):
     """A figure of matplotlib; written to `path`, if there is one."""
     figure, examples = new_figure(10.0, 9.5), Examples(trace)
     figure.suptitle(trace.loss if len(trace.loss) < 90 else f"{trace.loss[:87]}…", fontsize=11)
-    top, middle, bottom = figure.subfigures(3, 1)
+    top, middle, bottom = figure.subfigures(3, 1, squeeze=False).ravel()
     classes = [most_telling(examples, place) for place in range(examples.number)]
     teaches = examples.kind == "teacher"
     names = ("teacher", "student") if teaches else ("target", "prediction")
@@ -32,7 +32,8 @@ def picture(trace, path=None):
     draw_shares(middle, examples, classes)
     if teaches:
         temperature = examples.loss.temperature
-        draw_bars(bottom, f"The same at T = {temperature:g}", *examples.tempered(temperature), names, classes)
+        teacher, student = examples.tempered(temperature)
+        draw_bars(bottom, f"The same at T = {temperature:g}", teacher, student, names, classes)
     else:
         draw_curve(bottom, examples)
     if path is not None:

@@ -34,7 +34,8 @@ class Subject:
         if not isinstance(self.called, keras.losses.Loss):
             return self
         called, loss = copy.copy(self.called), copy.copy(self.loss)
-        called.reduction = loss.reduction = "none"
+        setattr(called, "reduction", "none")  # noqa: B010 (the type checker takes it for a function)
+        loss.reduction = "none"
         return Subject(called, loss, self.name, self.is_keras)
 
 
@@ -125,11 +126,11 @@ def unweighed(function, name):
 
 def shown(loss):
     """A loss object as code, with the arguments that are not the default."""
-    parameters = inspect.signature(type(loss).__init__).parameters
+    config = loss.get_config()
     told = [
-        f"{name}={value!r}"
-        for name, value in loss.get_config().items()
-        if name not in ("name", "dtype") and value != parameters[name].default
+        f"{name}={config[name]!r}"
+        for name, parameter in inspect.signature(type(loss)).parameters.items()
+        if name in config and name not in ("name", "dtype") and config[name] != parameter.default
     ]
     told += [f"dtype={loss.dtype!r}"] if loss.dtype != keras.config.floatx() else []
     return f"{type(loss).__name__}({', '.join(told)})"
