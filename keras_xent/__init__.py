@@ -40,8 +40,8 @@ def __getattr__(name: str):
     """What training has no use for is imported when it is first asked for."""
     import importlib
 
-    if name == "parity":
-        return importlib.import_module(f"{__name__}.parity")
+    if name in ("parity", "bench"):
+        return importlib.import_module(f"{__name__}.{name}")
     if name == "explain":
         return importlib.import_module(f"{__name__}.tracing").explain
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

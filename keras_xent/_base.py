@@ -35,7 +35,7 @@ SLOPE_FLOOR = {"float16": 2.0**-12, "bfloat16": 2.0**-116, "float32": 2.0**-116,
 def evaluate(per_example, y_true, y_pred, options):
     """A loss as a function: one loss per example, in the dtype of `y_pred`."""
     y_pred = _checks.float_tensor("y_pred", y_pred)
-    dtype = keras.backend.standardize_dtype(y_pred.dtype)
+    dtype = _checks.dtype_of(y_pred)
     return ops.cast(per_example(y_true, y_pred, options, widened(dtype)), dtype)
 
 
@@ -97,10 +97,10 @@ class StepwiseLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """One loss per example, neither weighed nor reduced."""
-        return self._losses(y_true, y_pred)
+        return self._losses(*self._match(y_true, self._floats("y_pred", y_pred)))
 
     def _losses(self, y_true, y_pred, listener=None):
-        y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
+        """The same of what has been matched."""
         return type(self)._per_example(y_true, y_pred, self._options, widened(self.dtype), listener=listener)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
@@ -141,7 +141,8 @@ class StepwiseLoss(keras.losses.Loss):
             y_true = self._blank(y_true, y_pred, kept, axes)
             y_pred = run((_reduction.BLANK,), {"y_pred": y_pred, "kept": kept, "axes": axes}, listener)
 
-        losses = self.call(y_true, y_pred) if listener is None else self._losses(y_true, y_pred, listener)
+        is_own = listener is None and type(self).call is not StepwiseLoss.call  # a subclass may have its own
+        losses = self.call(y_true, y_pred) if is_own else self._losses(y_true, y_pred, listener)
         losses = _checks.fail_unless_fits(losses, fits)
 
         quantities = {"losses": losses, "kept": kept, "unweighed": unweighed}

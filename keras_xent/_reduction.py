@@ -7,7 +7,7 @@ import math
 
 from keras import ops
 
-from . import _backend
+from . import _backend, _checks
 from ._recipe import Step, run
 from .steps import divide_or_zero
 
@@ -148,4 +148,5 @@ def reduce(losses, weights, counts, reduction, dtype, listener=None):
     replicas = _backend.num_replicas()
     quantities = {"losses": losses, "weights": weights, "counts": counts, "replicas": replicas}
     taken = recipe(reduction, weights is not None, counts is not None, replicas)
-    return ops.cast(run(taken, quantities, listener) if taken else losses, dtype)
+    result = run(taken, quantities, listener) if taken else losses
+    return result if _checks.dtype_of(result) == dtype else ops.cast(result, dtype)

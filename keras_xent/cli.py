@@ -8,6 +8,7 @@ import keras_xent
 COMMANDS = {
     "explain": "how is a loss computed? every step on given numbers, and what a temperature does",
     "parity": "does a loss agree with the definition and with Keras, on every backend and device here?",
+    "bench": "how fast are the losses, and how much memory do they take, beside Keras's and other libraries'?",
 }
 USAGE = "usage: keras-xent COMMAND [OPTION ...]\n\ncommands:\n" + "".join(
     f"  {name:9}{words}\n" for name, words in COMMANDS.items()
@@ -36,6 +37,10 @@ def main(argv=None):
         from .parity.command import main as parity
 
         return parity(argv[1:])
+    if command == "bench":
+        from .bench.command import main as bench
+
+        return bench(argv[1:])
     said = f"there is no command {command!r}" if command else "a command is missing"
     print(f"keras-xent: {said}; expected one of: {', '.join(COMMANDS)} (see --help)", file=sys.stderr)
     return 2

@@ -41,7 +41,7 @@ PUBLIC = {
 }
 DOCUMENTED = [getattr(keras_xent, name) for name in sorted(PUBLIC - {"DOMAIN", "distill", "reference"})]
 DOCUMENTED += [getattr(keras_xent.distill, name) for name in keras_xent.distill.__all__ if name not in PUBLIC]
-DOCUMENTED += [keras_xent.parity.assert_parity, tracing.Trace]
+DOCUMENTED += [keras_xent.parity.assert_parity, keras_xent.bench.run, tracing.Trace]
 SMALL = [keras_xent.domain.Domain, keras_xent.domain.Values, keras_xent.domain.Values.violations]
 SMALL += [tracing.Step, tracing.Summary]
 SECTIONS = ("Args:", "Returns:", "Raises:", "Differs from Keras:", "Example:", "Source:")
@@ -50,7 +50,7 @@ SECTIONS = ("Args:", "Returns:", "Raises:", "Differs from Keras:", "Example:", "
 def test_names():
     assert set(keras_xent.__all__) == PUBLIC
     assert "on_labels" in keras_xent.distill.__all__
-    rooms = {"cli", "domain", "losses", "parity", "pytest_plugin", "steps", "tracing"}
+    rooms = {"bench", "cli", "domain", "losses", "parity", "pytest_plugin", "steps", "tracing"}
     assert not {name for name in vars(keras_xent) if not name.startswith("_")} - PUBLIC - rooms
 
 
@@ -108,8 +108,9 @@ def test_only_the_public_api_of_keras():
 
 def test_imports_point_one_way():
     """Down the list of rooms: nothing imports what stands above it."""
-    order = ["_only_backend", "reference", "domain", "_backend", "_checks", "_recipe", "steps", "_kernels", "_labels"]
-    order += ["_reduction", "_base", "losses", "distill", "parity", "tracing", "cli", "pytest_plugin", "__main__"]
+    order = ["_only_backend", "_command_line", "reference", "domain", "_backend", "_checks", "_recipe", "steps", "_kernels"]
+    order += ["_labels", "_reduction", "_base", "losses", "distill"]
+    order += ["parity", "tracing", "bench", "cli", "pytest_plugin", "__main__"]
     for path in (ROOT / "keras_xent").rglob("*.py"):
         relative = path.relative_to(ROOT / "keras_xent")
         room = relative.parts[0].removesuffix(".py")

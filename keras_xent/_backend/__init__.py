@@ -7,6 +7,8 @@ can raise one at no cost; elsewhere just `values`.
 `mask_of(y_pred)`: the mask that Keras carries with predictions: True where they count; or None.
 `scatter_add(ids, values, num_classes)`: for each row of `ids` (its last axis) a row of that many classes, which holds the sum of
 the `values` of each id. (`keras.ops.scatter` is a loop in Python on PyTorch.)
+`is_usual(x)`: whether `x` is an ordinary tensor of numbers, about which nothing else needs to be asked; False where that takes
+more than a moment to see.
 `plain(x)`: a tensor out of one, with the attributes of a tensor: a `tf.Variable` has no `ndim`, for example.
 `num_replicas()`: how many replicas of the program add up their gradients, under a distribution strategy of the backend.
 """
@@ -32,5 +34,6 @@ fail_unless = _backend.fail_unless
 carry_mask = _backend.carry_mask
 mask_of = _backend.mask_of
 num_replicas = _backend.num_replicas
+is_usual = _backend.is_usual
 plain = _backend.plain
 scatter_add = _backend.scatter_add

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from jax.core import Tracer
 
+_NUMBERS = {"b", "i", "u", "f", "V"}  # kinds of dtypes: V is bfloat16's and that of other extensions to NumPy
+
 
 def read(x):
     if not isinstance(x, jax.Array):
@@ -27,6 +29,10 @@ def scatter_add(ids, values, num_classes):
     sums = jax.numpy.zeros((flat_ids.shape[0], num_classes), values.dtype)
     sums = sums.at[jax.numpy.arange(flat_ids.shape[0])[:, None], flat_ids].add(flat_values)
     return sums.reshape(*ids.shape[:-1], num_classes)
+
+
+def is_usual(x):
+    return isinstance(x, jax.Array) and getattr(x.dtype, "kind", None) in _NUMBERS
 
 
 def plain(x):

@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+_EAGER = type(tf.constant(0))
+
 
 def read(x):
     if not tf.is_tensor(x):
@@ -30,6 +32,10 @@ def scatter_add(ids, values, num_classes):
     if not tf.is_tensor(num_classes):
         sums.set_shape([*ids.shape[:-1], num_classes])
     return sums
+
+
+def is_usual(x):
+    return type(x) is _EAGER and (x.dtype.is_floating or x.dtype.is_integer)
 
 
 def plain(x):

@@ -27,6 +27,10 @@ def scatter_add(ids, values, num_classes):
     return zeros.scatter_add(-1, ids.long(), values)
 
 
+def is_usual(x):
+    return type(x) is torch.Tensor and not x.dtype.is_complex
+
+
 def plain(x):
     return x
 

@@ -43,6 +43,7 @@ from .shapes import (
 )
 from .tensors import (
     HALF_PRECISION,
+    dtype_of,
     float_tensor,
     label_tensor,
     number_array,
@@ -59,6 +60,7 @@ __all__ = [
     "class_weights_per_class",
     "count",
     "drop_singleton_axis",
+    "dtype_of",
     "each_class_once",
     "exact_ids",
     "exponent_q",

@@ -13,8 +13,10 @@ def invalid_labels(labels, num_classes, considered=None):
     Raises now, naming the first such label, if labels can be read now; `considered` marks those that count.
     """
     known = _backend.read(labels)
-    counted = True if considered is None else _backend.read(considered)
     classes = num_classes if isinstance(num_classes, int) else _backend.read(num_classes)
+    if known is not None and known.size and known.dtype.kind in "iu" and 0 <= known.min() and known.max() < classes:
+        return None  # as a rule
+    counted = True if considered is None else _backend.read(considered)
     if known is not None and counted is not None and classes is not None:
         wrong = counted & ~_known_to_be_valid(known, classes)
         if wrong.any():

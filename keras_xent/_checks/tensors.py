@@ -1,5 +1,7 @@
 """From what users pass to tensors of a dtype that still holds it."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
@@ -10,6 +12,16 @@ NO_ID = -(2**31)  # stands for integers beyond 32 bits; `ignore_class` cannot be
 HALF_PRECISION = ("float16", "bfloat16")
 
 
+@functools.cache
+def _name_of(dtype):
+    return keras.backend.standardize_dtype(dtype)
+
+
+def dtype_of(tensor):
+    """Keras's name of a tensor's dtype; kept, as it is asked for many times in each step of training."""
+    return _name_of(tensor.dtype)
+
+
 def float_tensor(name, values, dtype=None, array_dtype=None):
     """A tensor of floats, in `dtype` if that is given.
 
@@ -17,7 +29,7 @@ def float_tensor(name, values, dtype=None, array_dtype=None):
     Keras's floatx).
     """
     tensor = _tensor(name, values, dtype or array_dtype)
-    kept = keras.backend.standardize_dtype(tensor.dtype)
+    kept = dtype_of(tensor)
     if dtype is None:
         dtype = kept if "float" in kept else array_dtype or keras.config.floatx()
     return tensor if kept == dtype else ops.cast(tensor, dtype)
@@ -25,14 +37,14 @@ def float_tensor(name, values, dtype=None, array_dtype=None):
 
 def label_tensor(labels):
     """Class ids as a tensor that still holds every one of them: small integers widened, large ones not wrapped."""
-    labels = native("y_true", labels)
+    labels = labels if _backend.is_usual(labels) else native("y_true", labels)
     if not ops.is_tensor(labels) and kind_of(labels) in "iu":
         # JAX has no int64 by default, and would wrap an id that is out of range into it.
         labels = np.asarray(labels)
         beyond = np.greater(labels, np.iinfo("int32").max) | np.less(labels, NO_ID)
         labels = np.where(beyond, NO_ID, labels.astype("int64")).astype("int32")
     tensor = _tensor("y_true", labels)
-    kept = keras.backend.standardize_dtype(tensor.dtype)
+    kept = dtype_of(tensor)
     if kept in ("bool", "int8", "uint8", "int16", "uint16"):
         return ops.cast(tensor, "int32")
     if kept in HALF_PRECISION:  # which could not hold the number of classes to compare with
@@ -67,6 +79,8 @@ def native(name, values):
 
 def _tensor(name, values, array_dtype=None):
     """A tensor; an array or list becomes one of `array_dtype` at once, as some backends take float64 for float32."""
+    if _backend.is_usual(values):
+        return ops.convert_to_tensor(values)  # PyTorch's may have to move to another device
     values = native(name, values)
     if values is None:
         raise TypeError(f"`{name}` is None; expected an array of numbers.")

@@ -1,5 +1,6 @@
 """Where a recipe takes steps that a kernel can take at once."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,4 +26,7 @@ def shortened(recipe, quantities, steps, kernel):
     later = recipe[begin + count :]
     if any(made_on_the_way & set(step.takes.values()) for step in later) or not kernel.serves(quantities):
         return recipe
-    return (*recipe[:begin], Step(steps[-1].gives, kernel.function), *later)
+    return (*recipe[:begin], _step(steps[-1].gives, kernel.function), *later)
+
+
+_step = functools.cache(Step)

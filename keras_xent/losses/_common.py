@@ -43,12 +43,12 @@ def common_quantities(y_pred, options, axis, dtype):
     """The quantities that every recipe starts from, `y_pred` named by the space that it is in."""
     epsilon = options.get("epsilon")
     return {
-        "logits" if options["from_logits"] else "probs": ops.cast(y_pred, dtype),
+        "logits" if options["from_logits"] else "probs": _checks.float_tensor("y_pred", y_pred, dtype),
         "axis": axis,
         "epsilon": keras.config.epsilon() if epsilon is None else epsilon,
         "saturated_gradient": options.get("saturated_gradient", "flow"),
         "no_lead": False,  # for a softmax that has no targets
-        "slope_floor": max(SLOPE_FLOOR[keras.backend.standardize_dtype(y_pred.dtype)], SLOPE_FLOOR[dtype]),
+        "slope_floor": max(SLOPE_FLOOR[_checks.dtype_of(y_pred)], SLOPE_FLOOR[dtype]),
     }
 
 

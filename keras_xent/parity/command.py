@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from .._command_line import Parser, whole, writable
 from . import formats, known, versions
 from .cases import KINDS
 from .choose import CASES, QUICK_CASES
@@ -47,14 +48,6 @@ exit status:
   1  a disagreement, a named difference that is no longer as stated, or a process that crashed
   2  wrong usage, or nothing to run
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message):
-        """Ends the process with status 2."""
-        self.exit(2, f"{self.prog}: {' '.join(message.split())} (see --help)\n")
 
 
 def add_arguments(parser):
@@ -141,15 +134,7 @@ def parse(argv, prog="keras-xent parity"):
             parser.error(f"there is no keras_xent loss {name}: choose from {', '.join(KINDS)}, or name your own as module:Name")
     if options.device == "gpu" and not gpu_possible():
         parser.error(f"nothing to run: {NO_GPU}")
-    for path in (options.json, options.junit, options.markdown):
-        try:
-            if path is not None:
-                is_new = not path.exists()
-                path.open("a").close()
-                if is_new:  # nothing is left behind where nothing is reported
-                    path.unlink()
-        except OSError as error:
-            parser.error(f"{path} cannot be written: {error.strerror}")
+    writable(parser, options.json, options.junit, options.markdown)
     return parser, options
 
 
@@ -174,13 +159,6 @@ def count(parser, options):
     if options.cases == "all":
         return None
     return whole(parser, "--cases", options.cases, 1, ", or all")
-
-
-def whole(parser, option, text, low, more=""):
-    """A whole number."""
-    if not text.isdecimal() or int(text) < low:
-        parser.error(f"{option} {text}: expected a number from {low}{more}")
-    return int(text)
 
 
 def main(argv=None):

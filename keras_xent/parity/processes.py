@@ -38,8 +38,16 @@ def gpu_possible():
 class Child:
     """The process of one backend; it is started by the first task, and stays for others until it is closed."""
 
-    def __init__(self, backend: str, device: str | None = None, keras_path: str | Path | None = None, patience: float = PATIENCE):
+    def __init__(
+        self,
+        backend: str,
+        device: str | None = None,
+        keras_path: str | Path | None = None,
+        patience: float = PATIENCE,
+        tasks: str = "keras_xent.parity.tasks",
+    ):
         self.backend, self.device, self.keras_path, self.patience = backend, device, keras_path, patience
+        self.tasks = tasks  # the module whose `TASKS` it can be asked to do
         self.process: Any = None
         self.hung = False
         self.errors: Any = None  # a file of what it writes to standard error
@@ -58,7 +66,8 @@ class Child:
 
         The arguments are pickled: arrays, and dictionaries with keys of any kind, arrive as they are.
         """
-        request = pickle.dumps({"task": task, "device": self.device, "path": list(path)}) + pickle.dumps(pickled(arguments))
+        what = {"tasks": self.tasks, "task": task, "device": self.device, "path": list(path)}
+        request = pickle.dumps(what) + pickle.dumps(pickled(arguments))
         if self.process is None:
             self.errors = tempfile.TemporaryFile("w+", errors="replace")
             self.process = subprocess.Popen(

@@ -1,10 +1,12 @@
 """The child process of one backend: `python -m keras_xent.parity.worker`.
 
-It reads tasks from standard input, each two pickles: the task with the path of modules, and its arguments, which may need these.
+It reads tasks from standard input, each two pickles: the task, the module that knows it and the path of modules, and the task's
+arguments, which may need these.
 It answers each with JSON lines: first `{"setting": ...}`, what it runs on, then what the task yields, and at last
 `{"end": true}`. What libraries print goes to standard error; what they read from standard input is empty.
 """
 
+import importlib
 import json
 import os
 import pickle
@@ -24,7 +26,8 @@ def main():
 
     for request, pickled in received(requests):
         sys.path[:0] = [path for path in request["path"] if path not in sys.path]
-        from . import setting, tasks  # with them the backend
+        tasks = importlib.import_module(request["tasks"])  # with it the backend
+        from . import setting
 
         missing = setting.missing(request["device"])
         say({"setting": setting.setting(), "missing": missing})

@@ -11,8 +11,9 @@ import numpy as np
 import keras_xent
 
 from .. import _checks
+from .._command_line import Parser
 from ..parity.cases import KINDS
-from ..parity.command import Parser, argument
+from ..parity.command import argument
 from ..parity.text import printable
 from .explaining import explain
 from .subjects import FUNCTIONS
