@@ -1,7 +1,7 @@
 """Cross-entropy and distillation losses for Keras 3, written out step by step; see README.md."""
 
 # ruff: noqa: E402
-from typing import TYPE_CHECKING
+import typing as _typing
 
 from . import _only_backend
 
@@ -32,7 +32,7 @@ from .losses import (
 __version__ = "0.1.0"
 
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from .tracing import explain
 
 

@@ -102,7 +102,7 @@ def draw_curve(figure, examples):
         seen = float(np.clip(np.nan_to_num(chosen.sum() / total if total else 0.0), LEAST, 1.0 - 1e-6))
         cost = examples.loss_by_probability(np.array([seen]))[0]
         axes.plot([seen], [cost], "o", color=ORANGE)
-        axes.annotate(f"  example {place}", (seen, cost), fontsize=8)
+        axes.annotate(f"example {place}", (seen, cost), (5, 5), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
     axes.set_xlabel(f"probability of the {true}" + ("" if clips else " (nothing is clipped)"), fontsize=9)
     axes.set_ylabel("nats", fontsize=9)
