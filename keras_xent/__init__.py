@@ -1,6 +1,8 @@
 """Cross-entropy and distillation losses for Keras 3, written out step by step; see README.md."""
 
 # ruff: noqa: E402
+import typing as _typing
+
 from . import _only_backend
 
 _only_backend.choose()
@@ -30,12 +32,18 @@ from .losses import (
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str):
-    """`keras_xent.parity` and `keras_xent.bench`, which training has no use for, are imported when they are first asked for."""
-    if name in ("parity", "bench"):
-        import importlib
+if _typing.TYPE_CHECKING:
+    from .tracing import explain
 
+
+def __getattr__(name: str):
+    """What training has no use for is imported when it is first asked for."""
+    import importlib
+
+    if name in ("parity", "bench"):
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "explain":
+        return importlib.import_module(f"{__name__}.tracing").explain
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -57,6 +65,7 @@ __all__ = [
     "categorical_generalized_cross_entropy",
     "distill",
     "distillation_loss",
+    "explain",
     "kl_divergence",
     "pack_targets",
     "reference",

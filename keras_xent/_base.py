@@ -4,16 +4,16 @@ In order: dtypes, shapes, which positions count, the per-example losses (`call`)
 """
 
 import copy
-import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from . import _backend, _checks
+from . import _backend, _checks, _reduction
+from ._recipe import run
+from ._reduction import blank
 from .domain import Domain
-from .steps import divide_or_zero
 
 PACKAGE = "keras_xent"
 register = keras.saving.register_keras_serializable(package=PACKAGE)
@@ -99,9 +99,9 @@ class StepwiseLoss(keras.losses.Loss):
         """One loss per example, neither weighed nor reduced."""
         return self._losses(*self._match(y_true, self._floats("y_pred", y_pred)))
 
-    def _losses(self, y_true, y_pred):
+    def _losses(self, y_true, y_pred, listener=None):
         """The same of what has been matched."""
-        return type(self)._per_example(y_true, y_pred, self._options, widened(self.dtype))
+        return type(self)._per_example(y_true, y_pred, self._options, widened(self.dtype), listener=listener)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The weighed and reduced loss.
@@ -116,58 +116,41 @@ class StepwiseLoss(keras.losses.Loss):
             The loss in nats, in the dtype of the loss object: a scalar, or one loss per example without reduction.
         """
         with keras.name_scope(self.name):
-            mask = _backend.mask_of(y_pred)
-            y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
-            axes = self._reduced_axes(y_pred)
-            shape = tuple(size for axis, size in enumerate(y_pred.shape) if axis not in axes)
-            counts, kept, fits = self._counted(y_true, y_pred), None, self._fits_when_run(y_true, y_pred)
-            if mask is not None:
-                kept = _checks.leading_axes("mask", mask, shape)
-                counts = _both(counts, kept)
-            weights = None
-            if sample_weight is not None:
-                weights = _checks.float_tensor("sample_weight", sample_weight, widened(self.dtype))
-                weights = _checks.leading_axes("sample_weight", weights, shape)
-                fits = _both(fits, self._weights_fit_when_run(weights, y_pred, axes))
-            unweighed = _zeros_of(weights)
-            if unweighed is not None:
-                unusable = ops.logical_and(unweighed, self._unusable(y_true, y_pred, axes))
-                kept = _both(kept, ops.logical_not(unusable))
-            if kept is not None:
-                y_true, y_pred = self._blank(y_true, y_pred, kept, axes), blank(y_pred, kept, axes)
+            parts = self._unreduced(y_true, y_pred, sample_weight, _backend.mask_of(y_pred))
+            return _reduction.reduce(*parts, self.reduction, self.dtype)
 
-            evaluated = self._losses if type(self).call is StepwiseLoss.call else self.call  # a subclass may have its own
-            losses = _checks.fail_unless_fits(evaluated(y_true, y_pred), fits)
+    def _unreduced(self, y_true, y_pred, sample_weight, mask, listener=None):
+        """The losses, their weights and which of them count (None: 1, and all); a listener hears of each step."""
+        y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
+        axes = self._reduced_axes(y_pred)
+        shape = tuple(size for axis, size in enumerate(y_pred.shape) if axis not in axes)
+        counts, kept, fits = self._counted(y_true, y_pred), None, self._fits_when_run(y_true, y_pred)
+        if mask is not None:
+            kept = _checks.leading_axes("mask", mask, shape)
+            counts = _both(counts, kept)
+        weights = None
+        if sample_weight is not None:
+            weights = _checks.float_tensor("sample_weight", sample_weight, widened(self.dtype))
+            weights = _checks.leading_axes("sample_weight", weights, shape)
+            fits = _both(fits, self._weights_fit_when_run(weights, y_pred, axes))
+        unweighed = _zeros_of(weights)
+        if unweighed is not None:
+            unusable = ops.logical_and(unweighed, self._unusable(y_true, y_pred, axes))
+            kept = _both(kept, ops.logical_not(unusable))
+        if kept is not None:
+            y_true = self._blank(y_true, y_pred, kept, axes)
+            y_pred = run((_reduction.BLANK,), {"y_pred": y_pred, "kept": kept, "axes": axes}, listener)
 
-            if kept is not None:
-                losses = ops.where(kept, losses, 0.0)
-            if unweighed is not None:  # finite predictions can have an infinite loss
-                removed = ops.logical_and(unweighed, ops.logical_not(ops.isfinite(losses)))
-                losses = ops.where(removed, 0.0, losses)
-            return self._reduce(losses, weights, counts)
+        is_own = listener is None and type(self).call is not StepwiseLoss.call  # a subclass may have its own
+        losses = self.call(y_true, y_pred) if is_own else self._losses(y_true, y_pred, listener)
+        losses = _checks.fail_unless_fits(losses, fits)
 
-    def _reduce(self, losses, weights, counts):
-        """The reduced loss: where the sum and the 1/N are."""
-        if counts is not None:
-            counts = ops.cast(counts, losses.dtype)
-            weights = counts if weights is None else weights * counts
-        weighted = losses if weights is None else losses * weights
-        if self.reduction in (None, "none"):
-            return _cast(weighted, self.dtype)
-        loss = ops.sum(weighted)
-        if self.reduction != "sum":
-            if self.reduction == "mean_with_sample_weight" and weights is not None:
-                denominator = ops.sum(weights)
-            else:
-                denominator = _number_of(losses, counts)
-            if ops.is_tensor(denominator):
-                loss = divide_or_zero(loss, denominator)
-            else:
-                loss = loss / max(denominator, 1)  # of no losses the sum is 0
-            replicas = _backend.num_replicas()
-            if replicas != 1:  # their gradients are summed, so each of them takes its share of the mean
-                loss = loss / replicas
-        return _cast(loss, self.dtype)
+        quantities = {"losses": losses, "kept": kept, "unweighed": unweighed}
+        if kept is not None:
+            run((_reduction.DROP_UNCOUNTED,), quantities, listener)
+        if unweighed is not None:
+            run((_reduction.DROP_UNWEIGHED,), quantities, listener)
+        return quantities["losses"], weights, counts
 
     def _floats(self, name, values):
         """A tensor in its own dtype, or an array in the dtype to compute in."""
@@ -200,20 +183,6 @@ class StepwiseLoss(keras.losses.Loss):
         return blank(y_true, kept, axes)
 
 
-def blank(values, kept, axes):
-    """1 wherever a position does not count, so that nothing of it reaches the loss or its gradient.
-
-    1 is a valid class id (there are two classes or more), a valid probability, target and logit.
-    """
-    for axis in sorted(axes):
-        kept = ops.expand_dims(kept, axis) if len(kept.shape) else kept
-    return ops.where(kept, values, ops.ones_like(values))
-
-
-def _cast(values, dtype):
-    return values if _checks.dtype_of(values) == dtype else ops.cast(values, dtype)
-
-
 def _both(one, other):
     """The conjunction of two masks, either of which may be None."""
     if one is None or other is None:
@@ -231,14 +200,3 @@ def _zeros_of(weights):
         return None
     known = _backend.read(weights)
     return weights == 0 if known is None or (known == 0).any() else None
-
-
-def _number_of(losses, counts):
-    """How many losses count, as an int where that is static; `counts` (1 or 0) may be broadcast along some axes."""
-    if counts is None and all(isinstance(size, int) for size in losses.shape):
-        return math.prod(losses.shape)
-    size = ops.cast(ops.size(losses), losses.dtype)
-    if counts is None:
-        return size
-    # counted in integers: above 2**24 a float32 sum of ones no longer moves
-    return size * ops.cast(ops.sum(ops.cast(counts, "int32")), losses.dtype) / ops.cast(ops.size(counts), losses.dtype)

@@ -34,8 +34,8 @@ class CheckedLabels:
         self.ids = ops.cast(ids, "int32")
 
     def settle(self, losses):
-        """0 where labels do not count; where they are wrong a runtime error or, where there is none, NaN."""
+        """Where labels are wrong a runtime error or, where there is none, NaN."""
         if self._wrong is not None:
             message, culprits = _checks.invalid_labels_message(self._labels, self._wrong, self._num_classes)
             losses = _checks.fail_where_wrong(losses, ops.logical_not(self._wrong), message, culprits)
-        return losses if self.counts is None else ops.where(self.counts, losses, 0.0)
+        return losses

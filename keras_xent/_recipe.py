@@ -34,12 +34,14 @@ class Step:
 def run(recipe, quantities, listener=None):
     """Takes every step of `recipe`; returns what the last one made.
 
-    `quantities` maps names to values and is filled as the steps are taken. `listener(step, value)` is called after each.
+    `quantities` maps names to values and is filled as the steps are taken. `listener(step, value, taken)` is called after each,
+    `taken` being what the step was given, by parameter.
     """
     value = None
     for step in recipe:
-        value = step.function(**{parameter: quantities[name] for parameter, name in step.takes.items()})
+        taken = {parameter: quantities[name] for parameter, name in step.takes.items()}
+        value = step.function(**taken)
         quantities[step.gives] = value
         if listener is not None:
-            listener(step, value)
+            listener(step, value, taken)
     return value

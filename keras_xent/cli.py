@@ -6,11 +6,12 @@ import sys
 import keras_xent
 
 COMMANDS = {
+    "explain": "how is a loss computed? every step on given numbers, and what a temperature does",
     "parity": "does a loss agree with the definition and with Keras, on every backend and device here?",
     "bench": "how fast are the losses, and how much memory do they take, beside Keras's and other libraries'?",
 }
 USAGE = "usage: keras-xent COMMAND [OPTION ...]\n\ncommands:\n" + "".join(
-    f"  {name}  {words}\n" for name, words in COMMANDS.items()
+    f"  {name:9}{words}\n" for name, words in COMMANDS.items()
 )
 USAGE += "\nkeras-xent COMMAND --help says more; keras-xent --version prints the version.\n"
 
@@ -28,6 +29,10 @@ def main(argv=None):
     if command == "--version":
         print(f"keras_xent {keras_xent.__version__}")
         return 0
+    if command == "explain":
+        from .tracing.command import main as explain
+
+        return explain(argv[1:])
     if command == "parity":
         from .parity.command import main as parity
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import keras_xent
+from keras_xent import tracing
 from keras_xent.parity import known
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -31,6 +32,7 @@ PUBLIC = {
     "categorical_generalized_cross_entropy",
     "distill",
     "distillation_loss",
+    "explain",
     "kl_divergence",
     "pack_targets",
     "reference",
@@ -39,14 +41,16 @@ PUBLIC = {
 }
 DOCUMENTED = [getattr(keras_xent, name) for name in sorted(PUBLIC - {"DOMAIN", "distill", "reference"})]
 DOCUMENTED += [getattr(keras_xent.distill, name) for name in keras_xent.distill.__all__ if name not in PUBLIC]
-DOCUMENTED += [keras_xent.parity.assert_parity, keras_xent.bench.run]
+DOCUMENTED += [keras_xent.parity.assert_parity, keras_xent.bench.run, tracing.Trace]
+SMALL = [keras_xent.domain.Domain, keras_xent.domain.Values, keras_xent.domain.Values.violations]
+SMALL += [tracing.Step, tracing.Summary]
 SECTIONS = ("Args:", "Returns:", "Raises:", "Differs from Keras:", "Example:", "Source:")
 
 
 def test_names():
     assert set(keras_xent.__all__) == PUBLIC
     assert "on_labels" in keras_xent.distill.__all__
-    rooms = {"bench", "cli", "domain", "losses", "parity", "pytest_plugin", "steps"}
+    rooms = {"bench", "cli", "domain", "losses", "parity", "pytest_plugin", "steps", "tracing"}
     assert not {name for name in vars(keras_xent) if not name.startswith("_")} - PUBLIC - rooms
 
 
@@ -57,8 +61,8 @@ def test_docstrings(documented):
     run_examples(documented)
 
 
-@pytest.mark.parametrize("documented", [keras_xent.domain.Domain, keras_xent.domain.Values, keras_xent.domain.Values.violations])
-def test_examples_of_the_domain(documented):
+@pytest.mark.parametrize("documented", SMALL)
+def test_examples_of_what_is_handed_out(documented):
     run_examples(documented)
 
 
@@ -105,8 +109,8 @@ def test_only_the_public_api_of_keras():
 def test_imports_point_one_way():
     """Down the list of rooms: nothing imports what stands above it."""
     order = ["_only_backend", "_command_line", "reference", "domain", "_backend", "_checks", "_recipe", "steps", "_kernels"]
-    order += ["_labels", "_base"]
-    order += ["losses", "distill", "parity", "bench", "cli", "pytest_plugin", "__main__"]
+    order += ["_labels", "_reduction", "_base", "losses", "distill"]
+    order += ["parity", "tracing", "bench", "cli", "pytest_plugin", "__main__"]
     for path in (ROOT / "keras_xent").rglob("*.py"):
         relative = path.relative_to(ROOT / "keras_xent")
         room = relative.parts[0].removesuffix(".py")

@@ -6,8 +6,9 @@ from typing import Any
 from keras import ops
 
 from .. import _checks, _labels, steps
-from .._base import blank, evaluate, finite_rows, register
+from .._base import evaluate, finite_rows, register
 from .._recipe import Step, run
+from .._reduction import BLANK, DROP_UNCOUNTED
 from ..domain import DOMAIN
 from ..losses import categorical, sparse
 from ..losses._common import CLIPPED_LOG, RENORMALIZE, common_quantities, keep_half
@@ -59,7 +60,8 @@ def per_example(y_true, y_pred, options, dtype, listener=None):
     counts, fits = None, fits_when_run(y_true, y_pred, axis, options)
     if options["ignore_class"] is not None:
         counts = _labels.counted(hard, None, options["ignore_class"], "error")
-        soft, y_pred = blank_soft(soft, counts, axis, options), blank(y_pred, counts, (axis,))
+        soft = blank_soft(soft, counts, axis, options)
+        y_pred = run((BLANK,), {"y_pred": y_pred, "kept": counts, "axes": (axis,)}, listener)
     quantities = common_quantities(y_pred, options, axis, dtype)
     if not options["from_logits"]:
         quantities["logits"] = run(STUDENT_FROM_PROBS, quantities, listener)
@@ -68,7 +70,8 @@ def per_example(y_true, y_pred, options, dtype, listener=None):
     quantities["temperature"] = ops.cast(temperature, dtype) if ops.is_tensor(temperature) else temperature
     if options["label_weight"] < 1.0:
         losses = soft_loss(ops.stop_gradient(soft), quantities, options, axis, dtype, listener)
-        losses = losses if counts is None else ops.where(counts, losses, 0.0)
+        if counts is not None:
+            losses = run((DROP_UNCOUNTED,), {"losses": losses, "kept": counts}, listener)
     else:  # an infinite divergence would survive the weight 0
         losses = 0.0
     if options["label_weight"] > 0.0:

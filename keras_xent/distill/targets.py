@@ -3,7 +3,7 @@
 from keras import ops
 
 from .. import _checks
-from .._base import blank
+from .._reduction import blank
 from ..steps.tensors import FAR_BELOW, move_axis
 from .packing import unpack_targets, width_of
 

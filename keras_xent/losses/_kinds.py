@@ -6,8 +6,9 @@ For each kind there is what stands between a recipe and its tensors, and the bas
 from keras import ops
 
 from .. import _backend, _checks, _kernels, _labels
-from .._base import StepwiseLoss, blank, evaluate
+from .._base import StepwiseLoss, evaluate
 from .._recipe import run
+from .._reduction import BLANK, DROP_UNCOUNTED, blank
 from ._common import DISTRIBUTION_FROM_LOGITS, TARGET_FROM_LOGITS, class_quantities, common_quantities
 
 # What a kernel of that name, if the backend has one, can take the place of.
@@ -37,11 +38,14 @@ def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
     fits = one_label_per_row_when_run(labels, y_pred, axis)
     labels = _labels.CheckedLabels(labels, ops.shape(y_pred)[axis], options["ignore_class"], options["invalid_labels"])
     if labels.counts is not None:
-        y_pred = blank(y_pred, labels.counts, (axis,))
+        y_pred = run((BLANK,), {"y_pred": y_pred, "kept": labels.counts, "axes": (axis,)}, listener)
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["labels"] = labels.ids
     losses = run_or_shorten(recipe(options), quantities, listener, SPARSE, dtype)
-    losses = _checks.fail_unless_fits(labels.settle(losses), fits)
+    losses = labels.settle(losses)
+    if labels.counts is not None:
+        losses = run((DROP_UNCOUNTED,), {"losses": losses, "kept": labels.counts}, listener)
+    losses = _checks.fail_unless_fits(losses, fits)
     return _checks.several_classes_when_run(losses, y_pred, axis)
 
 

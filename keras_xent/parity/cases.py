@@ -38,6 +38,7 @@ class Case:
     dtype: str = "float32"
     reduction: str = "none"
     sample_weight: np.ndarray | None = None
+    mask: np.ndarray | None = None  # of the losses: which of them count
     hard_labels: np.ndarray | None = None  # beside a teacher's targets, where the loss has an argument `labels`
     own_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # which a user's loss has, and this one has not
     singular: bool = False  # whether its inputs are of a kind of their own, as `what` says
@@ -77,8 +78,9 @@ class Case:
 
     def reduction_of(self):
         """How the definition reduces: labels that are ignored do not count."""
-        ignored = self.arguments.get("ignore_class")
-        mask = None if ignored is None else ~np.isin(self.y_true, ignored)
+        ignored, mask = self.arguments.get("ignore_class"), self.mask
+        if mask is None and ignored is not None:
+            mask = ~np.isin(self.y_true, ignored)
         return {"sample_weight": self.sample_weight, "mask": mask, "reduction": self.reduction}
 
 
@@ -111,4 +113,4 @@ def softmax(logits, axis=-1):
 
 def one_hot(labels, num_classes, axis=-1):
     """Dense targets out of class ids."""
-    return np.moveaxis(np.eye(num_classes)[labels], -1, axis)
+    return np.moveaxis((np.asarray(labels)[..., None] == np.arange(num_classes)).astype("float64"), -1, axis)

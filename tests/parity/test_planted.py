@@ -7,8 +7,7 @@ import sys
 import pytest
 from keras import ops
 
-from keras_xent import _kernels, _recipe
-from keras_xent._base import StepwiseLoss
+from keras_xent import _kernels, _recipe, _reduction
 from keras_xent.parity.cases import KINDS
 from keras_xent.parity.choose import varied
 from keras_xent.parity.corpus import corpus
@@ -167,18 +166,17 @@ def test_a_wrong(what, loss, plant, plants):
 
 @every_loss
 def test_a_dropped_sample_weight(loss, monkeypatch):
-    reduce = StepwiseLoss._reduce
-    monkeypatch.setattr(StepwiseLoss, "_reduce", lambda self, losses, weights, counts: reduce(self, losses, None, counts))
+    reduce = _reduction.reduce
+    monkeypatch.setattr(_reduction, "reduce", lambda losses, weights, *others: reduce(losses, None, *others))
     assert found(loss, [case for case in varied(corpus(loss)) if case.sample_weight is not None])  # the others cannot tell
 
 
 @every_loss
 def test_a_sum_for_a_mean(loss, monkeypatch):
-    reduce = StepwiseLoss._reduce
+    reduce = _reduction.reduce
 
-    def sum_for_mean(self, losses, weights, counts):
-        self = self._with(reduction="sum") if self.reduction == "sum_over_batch_size" else self
-        return reduce(self, losses, weights, counts)
+    def sum_for_mean(losses, weights, counts, reduction, *others):
+        return reduce(losses, weights, counts, "sum" if reduction == "sum_over_batch_size" else reduction, *others)
 
-    monkeypatch.setattr(StepwiseLoss, "_reduce", sum_for_mean)
+    monkeypatch.setattr(_reduction, "reduce", sum_for_mean)
     assert found(loss, [case for case in varied(corpus(loss)) if case.reduction == "sum_over_batch_size"])
