@@ -20,7 +20,9 @@ PUBLIC = {
     "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy",
     "CategoricalGeneralizedCrossEntropy",
+    "DiagnoseFirstBatch",
     "DistillationLoss",
+    "Finding",
     "KLDivergence",
     "SparseCategoricalCrossentropy",
     "SparseCategoricalFocalCrossentropy",
@@ -29,6 +31,7 @@ PUBLIC = {
     "categorical_crossentropy",
     "categorical_focal_crossentropy",
     "categorical_generalized_cross_entropy",
+    "diagnose",
     "distill",
     "distillation_loss",
     "kl_divergence",
@@ -46,7 +49,7 @@ SECTIONS = ("Args:", "Returns:", "Raises:", "Differs from Keras:", "Example:", "
 def test_names():
     assert set(keras_xent.__all__) == PUBLIC
     assert "on_labels" in keras_xent.distill.__all__
-    rooms = {"cli", "domain", "losses", "parity", "pytest_plugin", "steps"}
+    rooms = {"cli", "domain", "findings", "losses", "parity", "pytest_plugin", "steps"}
     assert not {name for name in vars(keras_xent) if not name.startswith("_")} - PUBLIC - rooms
 
 
@@ -105,7 +108,7 @@ def test_only_the_public_api_of_keras():
 def test_imports_point_one_way():
     """Down the list of rooms: nothing imports what stands above it."""
     order = ["_only_backend", "reference", "domain", "_backend", "_checks", "_recipe", "steps", "_kernels", "_labels", "_base"]
-    order += ["losses", "distill", "parity", "cli", "pytest_plugin", "__main__"]
+    order += ["losses", "distill", "findings", "parity", "cli", "pytest_plugin", "__main__"]
     for path in (ROOT / "keras_xent").rglob("*.py"):
         relative = path.relative_to(ROOT / "keras_xent")
         room = relative.parts[0].removesuffix(".py")
