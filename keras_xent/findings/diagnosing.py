@@ -26,8 +26,8 @@ def diagnose(
 
     It looks at the layers (what the last one ends in) and at numbers (what the model says of `x`, in inference mode), and
     leaves the model as it was: weights, optimizer, metrics, seeds and compiled functions. (What layers added to `model.losses`
-    when they were last called is forgotten, as in any call.) Losses that are no cross-entropy or
-    divergence, such as a mean squared error, and functions of your own are passed over.
+    when they were last called is forgotten, as in any call.) Losses that are no cross-entropy or divergence, such as a mean
+    squared error, and losses of your own are passed over.
 
     Args:
         model: A built `keras.Model` of any kind: `Sequential`, functional, subclassed, with one output or several; also
@@ -37,7 +37,8 @@ def diagnose(
         loss: None for what `compile` was given; or a loss object, function or name of this package or of Keras, or a list or
             dictionary of them for several outputs.
         sample_weight: Weights, as `fit` takes them.
-        max_examples: How many examples the model is asked about, the first ones. Targets are all looked at.
+        max_examples: How many examples the model is asked about, the first ones. Targets are all looked at, if they are no more
+            than 16 million numbers.
 
     Returns:
         A list of `keras_xent.Finding`. It prints as text, shows as a table in notebooks, and as one on the terminal by
@@ -70,7 +71,7 @@ def diagnose(
         - `teacher-student-swapped`: the student knows the labels, and the teacher only guesses
 
     Raises:
-        ValueError: A model without weights or without a loss; numbers of examples that differ; targets, losses or weights that
+        ValueError: A model without weights, a loss or targets; numbers of examples that differ; targets, losses or weights that
             belong to no output; an iterator, out of which a batch would be lost.
         TypeError: A `model` that is none.
 
@@ -92,17 +93,18 @@ def diagnose(
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a keras.Model. Received: {model!r} of type {type(model).__name__}.")
     max_examples = _checks.count("max_examples", max_examples)
-    x, y, sample_weight = first_batch(x, y, sample_weight)
+    given, (x, y, sample_weight) = x, first_batch(x, y, sample_weight)
     for part in (model.student, model.teacher) if isinstance(model, DISTILLERS) else (model,):
         if not part.built:
             raise ValueError(
                 f"The model {part.name!r} has no weights yet, and to make some would change it. Call it on an example first, as "
                 "in `model(x[:1])`, or begin a Sequential with `keras.Input`."
             )
-    x, y, sample_weight = arrays(x), arrays(y), arrays(sample_weight)
-    examples = {name: number_of(part) for name, part in (("x", x), ("y", y), ("sample_weight", sample_weight))}
+    examples = {
+        name: number_of(part) for name, part in (("x", arrays(x)), ("y", arrays(y)), ("sample_weight", arrays(sample_weight)))
+    }
     known = {name: number for name, number in examples.items() if number is not None}
-    if len(set(known.values())) > 1:
+    if x is given and len(set(known.values())) > 1:  # a data set may do as it likes
         raise ValueError(
             "`x`, `y` and `sample_weight` must hold the same number of examples. Received: "
             + ", ".join(f"{number} in `{name}`" for name, number in known.items())
@@ -112,6 +114,6 @@ def diagnose(
     for situation in gather(model, x, y, loss, sample_weight, max_examples):
         if not situation.usable:
             continue
-        for check in CHECKS:
+        for check in targets.CHECKS if situation.packed else CHECKS:
             findings += [finding for finding in check(situation) if finding not in findings]
     return findings

@@ -15,6 +15,7 @@ from .heads import head_of
 from .meaning import DISTRIBUTIONS, TEACHER, Meaning, meaning_of
 from .situation import Situation
 
+MOST = 2**24  # numbers, of which copies in float64 are made
 DISTILLERS = Distiller, keras.distillation.Distiller
 
 
@@ -25,10 +26,12 @@ def gather(model, x, y, loss, sample_weight, max_examples):
     is_distiller = isinstance(model, DISTILLERS)
     student = model.student if is_distiller else model
     y_pred = answers(student, looked_at)
+    if y is None and not is_distiller:
+        raise ValueError("There are no targets to look at: y=None. Pass `y`, or a data set that holds them as `x`.")
     outputs, names = keras.tree.flatten(y_pred), output_names(student, y_pred)
     masks = [_backend.mask_of(output) for output in outputs]
     taught = keras.tree.flatten(answers(model.teacher, looked_at)) if is_distiller else None
-    common = {"x": looked_at, "model": model, "unheard": isinstance(model, keras.distillation.Distiller)}
+    common = {"x": looked_at, "model": model, "network": student, "unheard": isinstance(model, keras.distillation.Distiller)}
     losses = compiled_loss(model) if loss is None else loss
     if losses is None and not is_distiller:
         raise ValueError(
@@ -61,6 +64,8 @@ def situations(place, meaning, targets, output, mask, weights, **rest):
     y_pred, y_true = numbers(output), numbers(targets)
     mask = None if mask is None else numbers(mask)
     weights = None if weights is None else numbers(weights)
+    if y_true.size > MOST:
+        y_true, weights = y_true[: len(y_pred)], weights if weights is None or not weights.ndim else weights[: len(y_pred)]
     if mask is not None and len(mask) < len(y_true):  # the mask of the others is not known
         y_true = y_true[: len(mask)]
         weights = weights[: len(mask)] if weights is not None and weights.ndim else weights
@@ -79,7 +84,7 @@ def situations(place, meaning, targets, output, mask, weights, **rest):
         weights = weights[: len(y_pred)] if weights is not None and weights.ndim else weights
         rest["weights"] = weights
         where = f"{place}, labels" if place else "packed labels"
-        yield Situation(where, own, numbers(hard), true_dtype, y_pred, pred_dtype, **rest)
+        yield Situation(where, own, numbers(hard), true_dtype, y_pred, pred_dtype, packed=True, **rest)
         y_true = numbers(soft)
     yield Situation(place, meaning, y_true, true_dtype, y_pred, pred_dtype, **rest)
 

@@ -42,10 +42,9 @@ def walk(tensor):
     if history is None:
         return Head()
     operation, _, index = history
-    if isinstance(operation, keras.Model):
-        inner = getattr(operation, "outputs", None)
-        return walk(inner[index]) if inner else Head(operation)
     layer = operation.layer if isinstance(operation, keras.layers.Wrapper) else operation
+    if isinstance(layer, keras.Model) and getattr(layer, "outputs", None):
+        return walk(layer.outputs[index])
     activation = activation_of(layer)
     handed_on = type(layer).__name__ in PASSING or (type(layer).__name__ == "Activation" and activation == "linear")
     if not handed_on:

@@ -79,11 +79,11 @@ def meaning_of(loss, y_true, y_pred):
     elif isinstance(loss, (str, Mapping)):
         loss = keras.losses.get(loss)
     if isinstance(loss, functools.partial):
-        name, is_ours = by_function().get(loss.func, (None, False))
+        name, is_ours = named(loss.func)
         given = {} if loss.args else loss.keywords
         return None if name is None or loss.args else Meaning(name, loss, is_ours, options_of(given, is_ours))
     if not isinstance(loss, keras.losses.Loss):
-        name, is_ours = by_function().get(loss, (None, False)) if callable(loss) else (None, False)
+        name, is_ours = named(loss)
         return None if name is None else Meaning(name, loss, is_ours, options_of({}, is_ours))
     for name in KINDS:
         its_class = own_class(name)
@@ -118,6 +118,11 @@ def by_function():
         if hasattr(keras.losses, function):
             functions[getattr(keras.losses, function)] = name, False
     return functions
+
+
+def named(function):
+    """The name of the class whose function it is, and whether it is of this package."""
+    return next((names for known, names in by_function().items() if known is function), (None, False))
 
 
 def by_shapes(true_shape, pred_shape):

@@ -7,7 +7,9 @@ from .meaning import ANSWERS, TEACHER
 from .situation import in_range, share, short
 
 FROM_LOGITS = "let the last layer have no activation, and pass `from_logits=True` to the loss"
+LOGITS_DISTILLATION = "keras.distillation.LogitsDistillation takes logits"
 LOOKED_BEHIND = "CategoricalCrossentropy", "SparseCategoricalCrossentropy", "BinaryCrossentropy", "BinaryFocalCrossentropy"
+FEW = 8  # rows of logits may happen to sum to 1
 DEAD_SHARE = 0.01  # of the examples, from which on it is worth a word
 
 
@@ -16,16 +18,18 @@ def activated_twice(situation):
     meaning, head, rows = situation.meaning, situation.head, situation.rows
     if not meaning.from_logits or not rows.size:
         return
-    if meaning.over_classes and situation.are_probs:
+    by_chance = head.certain and head.activation == "linear" and len(rows) < FEW
+    if meaning.over_classes and situation.are_probs and not by_chance:
         classes = situation.num_classes
+        kerases = meaning.options.get("keras")
         floor = short(np.log(np.e + classes - 1) - 1)
         yield situation.found(
             "double-softmax",
             f"{head} is already a distribution over the {classes} classes: its {len(rows):,} rows lie between "
-            f"{short(rows.min())} and {short(rows.max())} and sum to 1. The loss has from_logits=True and applies softmax once "
-            f"more, after which no probability of a right class comes out above {short(np.exp(-float(floor)))}: a perfect "
+            f"{short(rows.min())} and {short(rows.max())} and sum to 1. {'The loss has from_logits=True' if not kerases else LOGITS_DISTILLATION} "
+            f"and applies softmax once more, after which no probability of a right class comes out above {short(np.exp(-float(floor)))}: a perfect "
             f"prediction still costs {floor}.",
-            "Take the softmax out of the last layer (`activation=None`), or pass `from_logits=False`.",
+            f"Take the softmax out of the last layer (`activation=None`){'' if kerases else ', or pass `from_logits=False`'}.",
         )
     if meaning.kind == ANSWERS and head.activation == "sigmoid" and in_range(rows):
         yield situation.found(
@@ -39,9 +43,11 @@ def activated_twice(situation):
 def not_probabilities(situation):
     """Numbers that a loss takes for probabilities, though they are none."""
     meaning, head, rows = situation.meaning, situation.head, situation.rows
-    if meaning.from_logits or not rows.size or (meaning.over_classes and situation.num_classes < 2):
-        return
     finite = rows[np.isfinite(rows)]
+    if meaning.from_logits or not finite.size or (meaning.over_classes and situation.num_classes < 2):
+        return
+    if meaning.options.get("keras"):  # of Keras's distillation, see there
+        return
     if not in_range(finite, situation.tolerance):
         outside = (finite < -situation.tolerance) | (finite > 1 + situation.tolerance)
         seen = f"{share(outside)} numbers lie outside of 0 to 1 (from {short(finite.min())} to {short(finite.max())})"
@@ -64,7 +70,7 @@ def not_normalized(situation):
     meaning, head, rows = situation.meaning, situation.head, situation.rows
     if not meaning.over_classes:
         one_hot = situation.targets is not None and (situation.y_true.sum(-1) == 1).all()
-        if head.activation == "softmax" and situation.num_classes > 2 and one_hot:
+        if head.activation == "softmax" and head.certain and situation.num_classes > 2 and one_hot:
             yield situation.found(
                 "softmax-with-binary",
                 f"{head} is a distribution over {situation.num_classes} classes and every target is one-hot, but "
@@ -73,12 +79,12 @@ def not_normalized(situation):
             )
         return
     sums = rows.sum(-1)
-    wrong = ~(np.abs(sums - 1) <= situation.tolerance) & (sums != 0)
+    wrong = (np.abs(sums - 1) > situation.tolerance) & (sums != 0)
     if not wrong.any():
         return
     seen = f"{share(wrong)} rows of {head} do not sum to 1 over axis {situation.axis} (sums from {short(np.nanmin(sums))} to "
     seen += f"{short(np.nanmax(sums))})"
-    if head.activation == "softmax":
+    if head.activation == "softmax" and head.certain:
         yield situation.found(
             "softmax-axis",
             f"{seen}, although it is a softmax: it ran over another axis than the loss's class axis.",
@@ -103,7 +109,7 @@ def one_column(situation):
     meaning, head = situation.meaning, situation.head
     if situation.num_classes != 1:
         return
-    softmax = head.activation == "softmax"
+    softmax = head.activation == "softmax" and (head.certain or bool((situation.rows == 1).all()))
     if softmax or (meaning.over_classes and meaning.name != "KLDivergence"):
         seen = f"The softmax of one number is always 1 ({head})" if softmax else f"{meaning.name} sees one class ({head})"
         yield situation.found(
@@ -127,6 +133,20 @@ def not_finite(situation):
             f"{share(wrong)} numbers of {situation.head} are NaN or infinite where they count.",
             "Look for the first layer that holds some: inputs with NaN, a learning rate that is too high, or half precision.",
         )
+
+
+def zero_rows(situation):
+    """Probabilities that are all zero."""
+    rows, meaning = situation.rows, situation.meaning
+    if meaning.over_classes and not meaning.from_logits and rows.ndim == 2 and rows.size and situation.num_classes > 1:
+        zero = (rows == 0).all(-1)
+        if zero.any():
+            yield situation.found(
+                "zero-rows",
+                f"{share(zero)} rows of {situation.head} are all zero: no distribution, and NaN in Keras's loss, which divides "
+                "by the sum.",
+                "Let the last layer end in a softmax, and pass no rows that are padding, or mask them.",
+            )
 
 
 def saturated(situation):
@@ -166,4 +186,4 @@ def saturated(situation):
         )
 
 
-CHECKS = activated_twice, not_probabilities, one_column, not_finite, saturated
+CHECKS = activated_twice, not_probabilities, one_column, not_finite, zero_rows, saturated

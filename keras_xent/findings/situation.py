@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import _checks
 from .finding import found
 from .heads import Head
 from .meaning import ANSWERS, CLASS_IDS, TEACHER, Meaning
@@ -31,9 +30,11 @@ class Situation:
     weights: np.ndarray | None = None
     x: Any = None
     model: Any = None
+    network: Any = None  # the model that predicts: of a distiller, the student
     behind: bool = False  # whether the backend looks behind the activation, for its logits
     taught: np.ndarray | None = None  # what the teacher says, beside the labels
     live: bool = False  # whether a teacher is asked for `y_true`
+    packed: bool = False  # whether this is the label's part of packed targets
     unheard: bool = False  # whether weights and masks are dropped on the way to the loss
 
     def found(self, code, evidence, remedy):
@@ -97,13 +98,10 @@ class Situation:
     @cached_property
     def aligned_weights(self):
         """The weights, with the axes that the losses of all examples have; None if there are none, or if they do not fit."""
-        shape = (len(self.y_true), *self.losses_shape[1:])
         if self.weights is None:
             return None
-        try:
-            return np.broadcast_to(_checks.leading_axes("sample_weight", self.weights[:], shape), shape)
-        except (ValueError, TypeError):
-            return None
+        shape = (len(self.y_true), *self.losses_shape[1:])
+        return aligned(self.weights, shape)
 
     @cached_property
     def counts(self):
@@ -114,10 +112,8 @@ class Situation:
         if self.ids is not None and self.meaning.ignored:
             counts &= ~np.isin(self.ids, self.meaning.ignored)
         if self.mask is not None:
-            try:
-                counts &= _checks.leading_axes("mask", self.mask, counts.shape)
-            except (ValueError, TypeError):
-                pass  # as Keras would, were it to fail: where the mask fits nothing, everything is looked at
+            kept = aligned(self.mask.astype(bool), counts.shape)
+            counts &= True if kept is None else kept  # where the mask fits nothing, everything is looked at
         return counts
 
     @cached_property
@@ -164,6 +160,14 @@ class Situation:
     def are_probs(self):
         """Whether all rows of predictions are distributions over the classes."""
         return are_distributions(self.rows, self.tolerance)
+
+
+def aligned(values, shape):
+    """Weights or a mask, spread over losses whose leading axes they have; None if they do not fit."""
+    extra = values.shape[len(shape) :]
+    if any(size != 1 for size in extra) or any(size not in (1, want) for size, want in zip(values.shape, shape, strict=False)):
+        return None
+    return np.broadcast_to(values.reshape(values.shape[: len(shape)] + (1,) * (len(shape) - values.ndim)), shape)
 
 
 def are_distributions(rows, tolerance=USUAL_TOLERANCE):

@@ -1,5 +1,6 @@
 """The targets, against what the loss takes them for."""
 
+import keras
 import numpy as np
 
 from .meaning import ANSWERS, CLASS_IDS, DISTRIBUTIONS, TEACHER
@@ -20,6 +21,12 @@ def shape(situation):
                 "onehot-with-sparse",
                 f"{shapes}: there is one number per class, where {meaning.name} takes one class id per row.",
                 f"Use `CategoricalCrossentropy`, or pass class ids: `y.argmax({situation.axis})`.",
+            )
+        elif pairs_all(situation):
+            yield situation.found(
+                "shapes-differ",
+                f"{shapes}: Keras's {meaning.name} compares every label with every row.",
+                "Pass `y_true[..., 0]`, or use `keras_xent`'s loss of that name.",
             )
         elif situation.num_classes > 1 and not situation.has_ids:
             yield situation.found(
@@ -46,6 +53,14 @@ def shape(situation):
             )
         else:
             yield situation.found("shapes-differ", f"{shapes}.", "Pass a yes or no for each output, of the shape of y_pred.")
+
+
+def pairs_all(situation):
+    """Whether labels have an axis of size 1 that makes a loss of Keras broadcast them."""
+    keras_generalized = situation.meaning.name == "CategoricalGeneralizedCrossEntropy" and not situation.meaning.ours
+    return (
+        keras_generalized and situation.has_ids and situation.y_true.ndim == situation.y_pred.ndim and len(situation.y_true) > 1
+    )
 
 
 def squeezed(sizes):
@@ -119,7 +134,7 @@ def precision(situation):
     if situation.ids is None:
         return
     largest = int(np.nanmax(situation.ids)) if situation.ids.size else 0
-    loss_dtype = str(getattr(meaning.loss, "dtype", "float32"))
+    loss_dtype = str(getattr(meaning.loss, "dtype", keras.config.floatx()))  # a function is given what `compile` casts
     if situation.true_dtype in LARGEST and situation.num_classes - 1 > LARGEST[situation.true_dtype]:
         dtype, whose, remedy = situation.true_dtype, "y_true has", "Pass class ids as integers."
     elif not meaning.ours and loss_dtype in LARGEST and largest > LARGEST[loss_dtype]:
@@ -137,7 +152,7 @@ def precision(situation):
 
 
 def distributions(situation):
-    """Rows of targets that are no distributions, and rows of zeros."""
+    """Rows of targets that are no distributions, or all zero."""
     meaning = situation.meaning
     targets = situation.all_targets
     if meaning.kind == DISTRIBUTIONS and targets is not None and targets.size and situation.num_classes > 1:
@@ -157,16 +172,6 @@ def distributions(situation):
                 f"{share(wrong & ~zero)} rows of y_true do not sum to 1 (sums from {short(sums[~zero].min())} to "
                 f"{short(sums.max())}): their gradients are longer or shorter by that much.",
                 "For labels that do not exclude each other use `BinaryCrossentropy` with a sigmoid; else divide each by its sum.",
-            )
-    rows = situation.rows
-    if meaning.over_classes and not meaning.from_logits and rows.ndim == 2 and rows.size and situation.num_classes > 1:
-        zero = (rows == 0).all(-1)
-        if zero.any():
-            yield situation.found(
-                "zero-rows",
-                f"{share(zero)} rows of {situation.head} are all zero: no distribution, and NaN in Keras's loss, which divides "
-                "by the sum.",
-                "Let the last layer end in a softmax, and pass no rows that are padding, or mask them.",
             )
 
 

@@ -70,7 +70,7 @@ def masks(situation):
         return
     if situation.meaning.ignored or (situation.weights is not None and (situation.weights == 0).any()):
         return  # padding is dealt with in another way
-    for layer in flat_layers(situation.model):
+    for layer in flat_layers(situation.network):
         padding = padding_of(layer, situation.x, shape)
         if padding is not None and padding.any():
             yield situation.found(

@@ -64,12 +64,12 @@ def tagger(activation=None, *, mask_zero=False, between=()):
     return keras.Model(inputs, dense(activation=activation)(values))
 
 
-def trained(x=X, y=Y, activation=None, behind=()):
+def trained(x=X, y=Y, activation=None, behind=(), scale=10.0):
     """A model that has learned the labels by heart, and has a unit for each: the last layer solves for them."""
     hidden = dense(4 * ROWS, 2, activation="relu")
     model = keras.Sequential([keras.Input((FEATURES,)), hidden, dense(activation=activation), *behind])
     kernel, bias = hidden.get_weights()
-    kernel = np.linalg.lstsq(np.maximum(x @ kernel + bias, 0), 10.0 * np.eye(CLASSES)[y], rcond=None)[0]
+    kernel = np.linalg.lstsq(np.maximum(x @ kernel + bias, 0), scale * np.eye(CLASSES)[y], rcond=None)[0]
     model.layers[1].set_weights([kernel, np.zeros(CLASSES)])
     return model
 

@@ -181,7 +181,12 @@ def test_nan_and_infinity():
     y = np.array([0, 0])
     assert codes(saying((2,)), logits, y, loss) == []  # a class that is ruled out
     for wrong in (np.nan, np.inf):
-        assert codes(saying((2,)), np.array([[0.0, wrong], [0.0, 1.0]]), y, loss) == ["non-finite-predictions"]
+        for rows in ([[0.0, wrong], [0.0, 1.0]], [[wrong, wrong]] * 2):
+            assert codes(saying((2,)), np.array(rows), y, loss) == ["non-finite-predictions"]
+            for activation in ("softmax", "sigmoid", None):
+                assert codes(mlp(activation), np.full_like(X, wrong), Y, "sparse_categorical_crossentropy") == [
+                    "non-finite-predictions"
+                ]
     masked = codes(saying((2,)), np.array([[0.0, np.nan], [0.0, 3.0]]), y, loss, sample_weight=np.array([0.0, 1.0]))
     assert masked == []
 

@@ -69,6 +69,8 @@ def test_wrong_usage():
         keras_xent.diagnose(3, X, Y)
     with pytest.raises(ValueError, match=r"There is no loss to look at.*Pass `loss`"):
         keras_xent.diagnose(mlp(), X, Y)
+    with pytest.raises(ValueError, match=r"There are no targets to look at: y=None"):
+        keras_xent.diagnose(mlp(), X, loss=WRONG)
     with pytest.raises(ValueError, match=r"same number of examples. Received: 32 in `x`, 31 in `y`"):
         keras_xent.diagnose(mlp(), X, Y[1:], WRONG)
     with pytest.raises(ValueError, match=r"`loss` holds 2 values for a model with 1 outputs"):

@@ -30,6 +30,13 @@ def test_integers_with_binary():
     assert codes(mlp("sigmoid"), X, ONE_HOT, BINARY) == []
 
 
+def test_labels_that_keras_compares_with_every_row():
+    name = "CategoricalGeneralizedCrossEntropy"
+    assert codes(mlp("softmax"), X, Y[:, None], getattr(keras.losses, name)()) == ["shapes-differ"]
+    assert codes(mlp("softmax"), X, Y, getattr(keras.losses, name)()) == []
+    assert codes(mlp("softmax"), X, Y[:, None], getattr(keras_xent, name)()) == []
+
+
 def test_shapes_that_fit_nothing():
     for loss in (SPARSE, DENSE, BINARY):
         activation = "sigmoid" if loss == BINARY else "softmax"

@@ -94,6 +94,34 @@ def test_masked_positions_are_not_looked_at():
     assert codes(tagger("softmax"), PADDED, wrong, SPARSE) == ["label-out-of-range"]
 
 
+class Padded(keras.Model):
+    """Without a graph, and without what would hand the mask on."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.out = keras.layers.Embedding(20, 4, mask_zero=True), dense(activation="softmax")
+
+    def call(self, tokens):
+        return self.out(self.embedding(tokens) + 0.0)
+
+
+def test_a_subclassed_model_that_loses_a_mask():
+    model = Padded()
+    model(PADDED[:1])
+    found = codes(model, PADDED, TAGS, SPARSE)
+    assert found == ["mask-not-applied"]
+
+
+def test_everything_is_masked():
+    model = tagger("softmax", mask_zero=True)
+    assert codes(model, np.zeros_like(PADDED), np.full_like(TAGS, 99), SPARSE) == []
+    assert codes(mlp(), X, Y + 99, SPARSE, sample_weight=np.zeros(ROWS)) == []
+
+
+def test_a_number_for_all_weights():
+    assert codes(mlp("softmax"), X, Y, SPARSE, sample_weight=np.float32(2.0)) == []
+
+
 def test_a_metric_that_shows_another_number():
     model = mlp("softmax")
     model.compile("sgd", SPARSE, metrics=["accuracy", SPARSE])
