@@ -98,7 +98,7 @@ def unscaled(situation):
     if temperature != 1 and options.get("label_weight", 0.0) < 1:
         yield situation.found(
             "temperature-not-squared",
-            f"At temperature {short(temperature)} the teacher's gradients are about {short(temperature**2)} times smaller, and "
+            f"at temperature {short(temperature)} the teacher's gradients are about {short(temperature**2)} times smaller, and "
             "scale_by_temperature_squared=False leaves it at that: beside a label loss the teacher hardly counts.",
             "Leave `scale_by_temperature_squared` at True.",
         )
@@ -120,7 +120,7 @@ def swapped(situation):
         sizes = [f"{model.count_params():,}" for model in (situation.model.teacher, situation.model.student)]
         yield situation.found(
             "teacher-student-swapped",
-            f"The teacher ({sizes[0]} parameters) is right on {short(100 * teacher)} % of {number:,} labels, no more than by "
+            f"the teacher ({sizes[0]} parameters) is right on {short(100 * teacher)} % of {number:,} labels, no more than by "
             f"guessing; the student ({sizes[1]} parameters) on {short(100 * student)} %.",
             "Pass the trained model as `teacher`, and the one that is to learn as `student`.",
         )

@@ -20,15 +20,15 @@ def activated_twice(situation):
         return
     by_chance = head.certain and head.activation == "linear" and len(rows) < FEW
     if meaning.over_classes and situation.are_probs and not by_chance:
-        classes = situation.num_classes
-        kerases = meaning.options.get("keras")
-        floor = short(np.log(np.e + classes - 1) - 1)
+        classes, kerases = situation.num_classes, meaning.options.get("keras")
+        top = 1 / (1 + (classes - 1) * np.exp(-1 / meaning.options.get("temperature", 1.0)))
+        cost = "" if meaning.kind == TEACHER else f", so that a perfect prediction still costs {short(-np.log(top))}"
         yield situation.found(
             "double-softmax",
-            f"{head} is already a distribution over the {classes} classes: its {len(rows):,} rows lie between "
-            f"{short(rows.min())} and {short(rows.max())} and sum to 1. {'The loss has from_logits=True' if not kerases else LOGITS_DISTILLATION} "
-            f"and applies softmax once more, after which no probability of a right class comes out above {short(np.exp(-float(floor)))}: a perfect "
-            f"prediction still costs {floor}.",
+            f"{head} is already a distribution over the {classes} classes: its numbers lie between "
+            f"{short(rows.min())} and {short(rows.max())}, and all {len(rows):,} rows sum to 1. "
+            f"{LOGITS_DISTILLATION if kerases else 'The loss has from_logits=True'} and applies softmax once more, after which "
+            f"no class has more than {short(top)}{cost}.",
             f"Take the softmax out of the last layer (`activation=None`){'' if kerases else ', or pass `from_logits=False`'}.",
         )
     if meaning.kind == ANSWERS and head.activation == "sigmoid" and in_range(rows):
@@ -111,7 +111,7 @@ def one_column(situation):
         return
     softmax = head.activation == "softmax" and (head.certain or bool((situation.rows == 1).all()))
     if softmax or (meaning.over_classes and meaning.name != "KLDivergence"):
-        seen = f"The softmax of one number is always 1 ({head})" if softmax else f"{meaning.name} sees one class ({head})"
+        seen = f"the softmax of one number is always 1 ({head})" if softmax else f"{meaning.name} sees one class ({head})"
         yield situation.found(
             "one-column-softmax",
             f"{seen}: y_pred has shape {situation.y_pred.shape}, and the loss is a constant without a gradient.",
@@ -155,13 +155,14 @@ def saturated(situation):
     if meaning.kind == TEACHER or not rows.size or (situation.num_classes == 1 and situation.head.activation == "softmax"):
         return
     clip = meaning.options.get("epsilon") or keras.config.epsilon()
-    bar = clip if meaning.options["saturated_gradient"] == "zero" else 0.0
+    generalized = meaning.name == "CategoricalGeneralizedCrossEntropy"  # which clips nothing
+    bar = clip if meaning.options["saturated_gradient"] == "zero" and not generalized else 0.0
     if situation.behind and meaning.name in LOOKED_BEHIND:
         return
     if meaning.from_logits:  # whose gradients are exact, but where a softmax is clipped
-        if meaning.ours or meaning.name != "CategoricalFocalCrossentropy":
+        if meaning.ours or "Focal" not in meaning.name or (meaning.kind == ANSWERS and keras.backend.backend() == "tensorflow"):
             return
-        rows = np.exp(rows - rows.max(-1, keepdims=True))
+        rows = np.exp(-np.logaddexp(0, -rows)) if meaning.kind == ANSWERS else np.exp(rows - rows.max(-1, keepdims=True))
     elif not in_range(rows, situation.tolerance) or situation.head.activation == "linear":
         return
     if meaning.kind == ANSWERS:
@@ -176,13 +177,13 @@ def saturated(situation):
         given = np.take_along_axis(rows, np.maximum(right, 0)[:, None], -1)[:, 0]
         dead = (right >= 0) & (sums > 0) & (given <= bar * sums)
     if dead.any() and dead.mean() >= DEAD_SHARE:
+        how_small = f"at most ε = {short(clip)}, where {meaning.name} clips" if bar else "exactly 0"
         yield situation.found(
             "saturated",
-            f"{share(dead)} predictions are wrong and their right answer has a probability of "
-            f"{f'at most ε = {short(clip)}, where {meaning.name} clips' if bar else 'exactly 0'}: they cost about "
-            f"{short(-np.log(clip))} each, and their gradient is 0.",
+            f"{share(dead)} predictions are wrong, and their right answer has a probability of {how_small}: nothing is learned "
+            f"from them, as their gradient is {'NaN' if generalized and not meaning.ours else '0 or next to it'}.",
             f"Compute from logits: {FROM_LOGITS}"
-            + ("." if meaning.ours else " (or use this package's loss of that name, which lets the gradient flow at the clip)."),
+            + ("." if meaning.ours or not bar else ", or use `keras_xent`'s loss, which lets the gradient flow at the clip."),
         )
 
 

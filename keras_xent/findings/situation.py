@@ -39,7 +39,11 @@ class Situation:
 
     def found(self, code, evidence, remedy):
         """A finding that says where."""
-        return found(code, f"{self.place}: {evidence}" if self.place else evidence, remedy)
+        if self.place:
+            evidence = f"{self.place}: {evidence}"
+        elif evidence.split()[0] in ("the", "at"):  # the other first words are names
+            evidence = evidence[0].upper() + evidence[1:]
+        return found(code, evidence, remedy)
 
     @property
     def usable(self):

@@ -30,7 +30,7 @@ def shape(situation):
             )
         elif situation.num_classes > 1 and not situation.has_ids:
             yield situation.found(
-                "shapes-differ", f"{shapes}.", f"Pass one class id per row: {('n', *situation.losses_shape[1:])}."
+                "shapes-differ", f"{shapes}.", f"Pass one class id per row: {(len(y_true), *situation.losses_shape[1:])}."
             )
     elif meaning.kind == DISTRIBUTIONS and not situation.has_class_axis:
         if situation.has_ids:
@@ -83,8 +83,8 @@ def ids(situation):
         if fractional.any():
             yield situation.found(
                 "float-labels",
-                f"{share(fractional)} labels are not whole numbers, the first {said_of_first(labels, fractional)}; a loss cuts "
-                "off what is behind the point.",
+                f"{share(fractional)} labels are not whole numbers, the first {said_of_first(labels, fractional)}; Keras "
+                "cuts off what is behind the point, and `keras_xent` refuses them.",
                 "Pass class ids as integers. For soft labels use `CategoricalCrossentropy` with one number per class.",
             )
             return

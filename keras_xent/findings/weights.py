@@ -21,7 +21,11 @@ def alignment(situation):
     fits = situation.aligned_weights is not None
     seen = f"sample_weight has shape {weights.shape}, the losses {shape}"
     if not fits:
-        yield situation.found("weights-broadcast", f"{seen}, which do not line up.", f"{ALIGN}: {shape[:1]} or {shape}.")
+        yield situation.found(
+            "weights-broadcast",
+            f"{seen}, which do not line up.",
+            f"{ALIGN}: {shape}{f' or {shape[:1]}' if len(shape) > 1 else ''}.",
+        )
     elif not situation.meaning.ours and weights.ndim < len(shape) and weights.size > 1:
         if weights.ndim == len(shape) - 1 and shape[-1] == 1:  # an axis that Keras adds
             return
@@ -119,13 +123,13 @@ def metrics(situation):
     by_weights = (losses * weights).sum() / max(weights.sum(), 1e-30)
     shown = by_weights if reduction == "mean_with_sample_weight" else (losses * weights).sum() / losses.size
     for there, value, how in (
-        (plain, losses.mean(), "unweighted: `metrics` are"),
-        (weighted, by_weights, "divided by the sum of the weights, where the loss is divided by the number of examples"),
+        (plain, losses.mean(), "`metrics` are not weighted"),
+        (weighted, by_weights, "`weighted_metrics` divide by the sum of the weights, the loss by the number of examples"),
     ):
         if there and abs(value - shown) > 1e-3 * max(abs(shown), 1e-30):
             yield situation.found(
                 "metric-unweighted",
-                f"The loss is {short(shown)} on these examples; the metric of that name will show {short(value)}, {how}.",
+                f"the loss is {short(shown)} on these examples, but the metric of that name will show {short(value)}: {how}.",
                 "Nothing is wrong, but compare them with care. With `weighted_metrics` and a loss with "
                 "reduction='mean_with_sample_weight' both are the same.",
             )

@@ -108,7 +108,7 @@ def test_the_temperature_of_the_distiller_counts():
     distiller = ours(temperature=1.0, scale_by_temperature_squared=False)
     distiller.temperature = 3.0
     (finding,) = keras_xent.diagnose(distiller, X, Y)
-    assert "At temperature 3 " in finding.evidence
+    assert "at temperature 3 " in finding.evidence
 
 
 def test_softmax_models_in_distillers():

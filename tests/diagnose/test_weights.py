@@ -129,7 +129,7 @@ def test_a_metric_that_shows_another_number():
     assert finding.code == "metric-unweighted" and finding.severity == "note"
     logs = model.evaluate(X, Y, sample_weight=WEIGHTS, batch_size=ROWS, verbose=0, return_dict=True)
     assert f"The loss is {logs['loss']:.4g} " in finding.evidence
-    assert f"will show {logs[SPARSE]:.4g}, " in finding.evidence
+    assert f"will show {logs[SPARSE]:.4g}: " in finding.evidence
     assert codes(model, X, Y) == codes(model, X, Y, sample_weight=np.ones(ROWS)) == []
 
 
@@ -139,7 +139,7 @@ def test_a_weighted_metric_that_shows_another_number():
     model.compile("sgd", SPARSE, weighted_metrics=metrics)
     (finding,) = keras_xent.diagnose(model, X, Y, sample_weight=WEIGHTS)
     logs = model.evaluate(X, Y, sample_weight=WEIGHTS, batch_size=ROWS, verbose=0, return_dict=True)
-    assert finding.code == "metric-unweighted" and f"will show {logs['its']:.4g}, " in finding.evidence
+    assert finding.code == "metric-unweighted" and f"will show {logs['its']:.4g}: " in finding.evidence
     loss = keras_xent.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
     model.compile("sgd", loss, weighted_metrics=metrics)
     assert codes(model, X, Y, sample_weight=WEIGHTS) == []
