@@ -5,6 +5,9 @@ import numpy as np
 
 import keras_xent
 
+from ..backends import BACKEND
+
+JIT = "auto" if BACKEND == "jax" else False  # elsewhere it takes its time
 ROWS, FEATURES, CLASSES, STEPS, WORDS = 32, 6, 4, 5, 20
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(ROWS, FEATURES)).astype("float32")

@@ -12,7 +12,7 @@ from keras.utils import PyDataset
 import keras_xent
 from keras_xent.findings import CODES, Findings
 
-from .models import ROWS, X, Y, codes, mlp, subclassed
+from .models import JIT, ROWS, X, Y, codes, mlp, subclassed
 
 ROOT = pathlib.Path(__file__).parents[2]
 WRONG = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -36,7 +36,7 @@ def test_codes_are_documented():
 def test_findings_in_words():
     findings = keras_xent.diagnose(mlp("softmax"), X, Y, WRONG)
     assert isinstance(findings, list) and isinstance(findings[0], keras_xent.Finding)
-    assert re.fullmatch(r"error: double-softmax\n  the output of layer 'dense.*\n  Remedy: .*\.", str(findings))
+    assert re.fullmatch(r"error: double-softmax\n  The output of layer 'dense.*\n  Remedy: .*\.", str(findings))
     assert repr(findings).startswith("[Finding(code='double-softmax', severity='error', evidence=")
     assert str(Findings()) == "Nothing was found." and repr(Findings()) == "[]"
 
@@ -111,7 +111,7 @@ def test_data_sets():
 @pytest.mark.parametrize("make", [mlp, subclassed])
 def test_the_callback_warns(data, make):
     model = make("softmax")
-    model.compile("sgd", WRONG, jit_compile=False)
+    model.compile("sgd", WRONG, jit_compile=JIT)
     callback = keras_xent.DiagnoseFirstBatch(*data)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -123,7 +123,7 @@ def test_the_callback_warns(data, make):
 
 def test_the_callback_raises():
     model = mlp("softmax")
-    model.compile("sgd", WRONG, jit_compile=False)
+    model.compile("sgd", WRONG, jit_compile=JIT)
     before = model.get_weights()
     with pytest.raises(ValueError, match="double-softmax"):
         model.fit(X, Y, verbose=0, callbacks=[keras_xent.DiagnoseFirstBatch(X, Y, on_error="raise")])
@@ -132,7 +132,7 @@ def test_the_callback_raises():
 
 def test_the_callback_on_a_healthy_model():
     model = mlp()
-    model.compile("sgd", WRONG, jit_compile=False)
+    model.compile("sgd", WRONG, jit_compile=JIT)
     callback = keras_xent.DiagnoseFirstBatch(X, Y, on_error="raise")
     model.fit(X, Y, verbose=0, callbacks=[callback])
     assert callback.findings == []
