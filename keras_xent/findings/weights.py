@@ -1,7 +1,5 @@
 """Sample weights and masks: whether they reach the losses that they are meant for."""
 
-import warnings
-
 import keras
 import numpy as np
 
@@ -136,26 +134,22 @@ def metrics(situation):
 
 
 def metrics_of_the_loss(model, name):
-    """Whether `metrics` and `weighted_metrics` hold the loss itself, as far as `compile` can be asked."""
-    words = {name, FUNCTION_NAMES[name], "crossentropy", "ce"}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            config = model.get_compile_config() or {}
-    except Exception:  # something in it that cannot be written down
-        return False, False
-    return tuple(any(word in words for word in words_in(config.get(which))) for which in ("metrics", "weighted_metrics"))
+    """Whether `metrics` and `weighted_metrics` of `compile` hold the loss itself.
+
+    Keras's public `get_compile_config` would import TensorFlow, where it is installed, on every backend.
+    """
+    words, compiled = {name, FUNCTION_NAMES[name], "crossentropy", "ce"}, getattr(model, "_compile_metrics", None)
+    return tuple(
+        any(word_of(metric) in words for metric in keras.tree.flatten(getattr(compiled, kept, None)))
+        for kept in ("_user_metrics", "_user_weighted_metrics")
+    )
 
 
-def words_in(config):
-    """The names of all metrics in what `compile` was given, as Keras writes it down."""
-    if isinstance(config, dict) and "class_name" in config:
-        yield config["config"] if config["class_name"] == "function" else config["class_name"]
-    elif isinstance(config, str):
-        yield config
-    elif isinstance(config, (dict, list, tuple)):
-        for one in config.values() if isinstance(config, dict) else config:
-            yield from words_in(one)
+def word_of(metric):
+    """The name of a metric as `compile` takes it."""
+    if isinstance(metric, str):
+        return metric
+    return type(metric).__name__ if isinstance(metric, keras.metrics.Metric) else getattr(metric, "__name__", None)
 
 
 CHECKS = alignment, unheard, masks, metrics
