@@ -10,7 +10,7 @@ from keras import ops
 import keras_xent
 from keras_xent.parity.running import array
 
-from .models import CLASSES, FEATURES, JIT, ROWS, X, Y, dense, mlp
+from .models import FEATURES, JIT, ROWS, X, Y, dense, mlp
 
 
 class Noisy(keras.layers.Layer):
@@ -66,7 +66,8 @@ def draws():
 def draws_of(seed):
     """Begins them anew, and has them draw once."""
     keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
+    for _ in range(2):  # the first may import TensorFlow, which draws
+        keras.utils.set_random_seed(seed)
     return draws()
 
 
@@ -118,9 +119,3 @@ def test_inputs_are_left_alone():
     x, y, weights = X.copy(), Y.copy(), np.ones(ROWS)
     keras_xent.diagnose(mlp(), x, y, "sparse_categorical_crossentropy", sample_weight=weights)
     assert np.array_equal(x, X) and np.array_equal(y, Y) and (weights == 1).all()
-
-
-def test_a_dtype_policy_of_the_model():
-    """Inputs of float64 are looked at in the model's own dtype."""
-    assert keras_xent.diagnose(mlp(), X.astype("float64"), Y, keras_xent.SparseCategoricalCrossentropy(from_logits=True)) == []
-    assert CLASSES == mlp().output_shape[-1]
