@@ -6,11 +6,17 @@ import numpy as np
 from .meaning import ANSWERS, TEACHER
 from .situation import in_range, share, short
 
-FROM_LOGITS = "let the last layer have no activation, and pass `from_logits=True` to the loss"
 LOGITS_DISTILLATION = "keras.distillation.LogitsDistillation takes logits"
 LOOKED_BEHIND = "CategoricalCrossentropy", "SparseCategoricalCrossentropy", "BinaryCrossentropy", "BinaryFocalCrossentropy"
 FEW = 8  # rows of logits may happen to sum to 1
 DEAD_SHARE = 0.01  # of the examples, from which on it is worth a word
+
+
+def from_logits(meaning):
+    """How to tell a loss that it is given logits."""
+    if not meaning.ours and meaning.name in ("KLDivergence", "CategoricalGeneralizedCrossEntropy"):
+        return f"use `keras_xent.{meaning.name}(from_logits=True)`: Keras's has no such argument"
+    return "pass `from_logits=True` to the loss"
 
 
 def activated_twice(situation):
@@ -22,7 +28,8 @@ def activated_twice(situation):
     if meaning.over_classes and situation.are_probs and not by_chance:
         classes, kerases = situation.num_classes, meaning.options.get("keras")
         top = 1 / (1 + (classes - 1) * np.exp(-1 / meaning.options.get("temperature", 1.0)))
-        cost = "" if meaning.kind == TEACHER else f", so that a perfect prediction still costs {short(-np.log(top))}"
+        plain = meaning.name in ("CategoricalCrossentropy", "SparseCategoricalCrossentropy")
+        cost = f", so that a perfect prediction still costs {short(-np.log(top))}" if plain else ""
         yield situation.found(
             "double-softmax",
             f"{head} is already a distribution over the {classes} classes: its numbers lie between "
@@ -35,7 +42,7 @@ def activated_twice(situation):
         yield situation.found(
             "double-sigmoid",
             f"{head} lies between {short(rows.min())} and {short(rows.max())}. The loss has from_logits=True and applies the "
-            "sigmoid once more, after which everything lies between 0.5 and 0.7311: a perfect no still costs 0.6931.",
+            "sigmoid once more, after which everything lies between 0.5 and 0.7311: a sure no comes out as a half.",
             "Take the sigmoid out of the last layer (`activation=None`), or pass `from_logits=False`.",
         )
 
@@ -60,7 +67,7 @@ def not_probabilities(situation):
         "logits-as-probs",
         f"{head} is no probability: {seen}. The loss has from_logits=False, so it clips such numbers, and their gradients are "
         "gone or wrong.",
-        f"If they are logits, {FROM_LOGITS[FROM_LOGITS.index('pass') :]}. If they are meant to be probabilities, give the last "
+        f"If they are logits, {from_logits(meaning)}. If they are meant to be probabilities, give the last "
         f"layer `activation={'sigmoid' if meaning.kind == ANSWERS else 'softmax'!r}`.",
     )
 
@@ -182,7 +189,7 @@ def saturated(situation):
             "saturated",
             f"{share(dead)} predictions are wrong, and their right answer has a probability of {how_small}: nothing is learned "
             f"from them, as their gradient is {'NaN' if generalized and not meaning.ours else '0 or next to it'}.",
-            f"Compute from logits: {FROM_LOGITS}"
+            f"Compute from logits: let the last layer have no activation, and {from_logits(meaning)}"
             + ("." if meaning.ours or not bar else ", or use `keras_xent`'s loss, which lets the gradient flow at the clip."),
         )
 

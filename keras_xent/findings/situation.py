@@ -108,6 +108,13 @@ class Situation:
         return aligned(self.weights, shape)
 
     @cached_property
+    def unmasked(self):
+        """Where losses are not masked; everywhere, if the mask does not fit."""
+        everywhere = np.ones((len(self.y_true), *self.losses_shape[1:]), bool)
+        kept = None if self.mask is None else aligned(self.mask.astype(bool), everywhere.shape)
+        return everywhere if kept is None else kept
+
+    @cached_property
     def counts(self):
         """Where the losses of all examples count: not where they are masked, ignored or of weight 0."""
         counts = np.ones((len(self.y_true), *self.losses_shape[1:]), bool)
@@ -115,10 +122,7 @@ class Situation:
             counts &= self.aligned_weights != 0
         if self.ids is not None and self.meaning.ignored:
             counts &= ~np.isin(self.ids, self.meaning.ignored)
-        if self.mask is not None:
-            kept = aligned(self.mask.astype(bool), counts.shape)
-            counts &= True if kept is None else kept  # where the mask fits nothing, everything is looked at
-        return counts
+        return counts & self.unmasked
 
     @cached_property
     def rows(self):

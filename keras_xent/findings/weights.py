@@ -104,7 +104,7 @@ def padding_of(layer, x, shape):
 def metrics(situation):
     """A metric of the loss's name that will show another number."""
     weights, meaning = situation.aligned_weights, situation.meaning
-    if weights is None or (weights == 1).all() or situation.unheard or meaning.name not in FUNCTION_NAMES:
+    if weights is None or (weights == 1).all() or situation.unheard or meaning.ignored or meaning.name not in FUNCTION_NAMES:
         return
     reduction = getattr(meaning.loss, "reduction", "sum_over_batch_size")
     if reduction not in ("sum_over_batch_size", "mean", "mean_with_sample_weight"):
@@ -115,13 +115,14 @@ def metrics(situation):
     try:
         number = len(situation.y_pred)
         losses = numbers(meaning.per_example(situation.y_true[:number], situation.y_pred))
-        weights = np.broadcast_to(weights[:number], losses.shape)
+        kept = 1.0 * np.broadcast_to(situation.unmasked[:number], losses.shape)
+        weights = np.broadcast_to(weights[:number], losses.shape) * kept
     except Exception:  # what the loss raises is said by other checks
         return
     by_weights = (losses * weights).sum() / max(weights.sum(), 1e-30)
-    shown = by_weights if reduction == "mean_with_sample_weight" else (losses * weights).sum() / losses.size
+    shown = by_weights if reduction == "mean_with_sample_weight" else (losses * weights).sum() / max(kept.sum(), 1)
     for there, value, how in (
-        (plain, losses.mean(), "`metrics` are not weighted"),
+        (plain, (losses * kept).sum() / max(kept.sum(), 1), "`metrics` are not weighted"),
         (weighted, by_weights, "`weighted_metrics` divide by the sum of the weights, the loss by the number of examples"),
     ):
         if there and abs(value - shown) > 1e-3 * max(abs(shown), 1e-30):
@@ -138,7 +139,7 @@ def metrics_of_the_loss(model, name):
 
     Keras's public `get_compile_config` would import TensorFlow, where it is installed, on every backend.
     """
-    words, compiled = {name, FUNCTION_NAMES[name], "crossentropy", "ce"}, getattr(model, "_compile_metrics", None)
+    words, compiled = {name, FUNCTION_NAMES[name]}, getattr(model, "_compile_metrics", None)
     return tuple(
         any(word_of(metric) in words for metric in keras.tree.flatten(getattr(compiled, kept, None)))
         for kept in ("_user_metrics", "_user_weighted_metrics")

@@ -133,6 +133,16 @@ def test_a_metric_that_shows_another_number():
     assert codes(model, X, Y) == codes(model, X, Y, sample_weight=np.ones(ROWS)) == []
 
 
+def test_a_metric_under_a_mask():
+    model = tagger("softmax", mask_zero=True)
+    model.compile("sgd", SPARSE, metrics=[SPARSE], weighted_metrics=[keras.metrics.SparseCategoricalCrossentropy(name="its")])
+    weights = np.linspace(0.0, 2.0, PADDED.size).reshape(PADDED.shape).astype("float32")
+    plain, weighted = keras_xent.diagnose(model, PADDED, TAGS, sample_weight=weights)
+    logs = model.evaluate(PADDED, TAGS, sample_weight=weights, batch_size=ROWS, verbose=0, return_dict=True)
+    assert f"The loss is {logs['loss']:.4g} " in plain.evidence and f"will show {logs[SPARSE]:.4g}: " in plain.evidence
+    assert f"will show {logs['its']:.4g}: " in weighted.evidence
+
+
 def test_a_weighted_metric_that_shows_another_number():
     model = mlp("softmax")
     metrics = [keras.metrics.SparseCategoricalCrossentropy(name="its")]
