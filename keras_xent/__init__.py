@@ -10,6 +10,7 @@ _only_backend.choose()
 from . import distill, reference
 from .distill import DistillationLoss, distillation_loss, pack_targets
 from .domain import DOMAIN
+from .findings import DiagnoseFirstBatch, Finding, diagnose
 from .losses import (
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
@@ -54,7 +55,9 @@ __all__ = [
     "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy",
     "CategoricalGeneralizedCrossEntropy",
+    "DiagnoseFirstBatch",
     "DistillationLoss",
+    "Finding",
     "KLDivergence",
     "SparseCategoricalCrossentropy",
     "SparseCategoricalFocalCrossentropy",
@@ -63,6 +66,7 @@ __all__ = [
     "categorical_crossentropy",
     "categorical_focal_crossentropy",
     "categorical_generalized_cross_entropy",
+    "diagnose",
     "distill",
     "distillation_loss",
     "explain",

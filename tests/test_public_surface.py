@@ -21,7 +21,9 @@ PUBLIC = {
     "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy",
     "CategoricalGeneralizedCrossEntropy",
+    "DiagnoseFirstBatch",
     "DistillationLoss",
+    "Finding",
     "KLDivergence",
     "SparseCategoricalCrossentropy",
     "SparseCategoricalFocalCrossentropy",
@@ -30,6 +32,7 @@ PUBLIC = {
     "categorical_crossentropy",
     "categorical_focal_crossentropy",
     "categorical_generalized_cross_entropy",
+    "diagnose",
     "distill",
     "distillation_loss",
     "explain",
@@ -50,7 +53,7 @@ SECTIONS = ("Args:", "Returns:", "Raises:", "Differs from Keras:", "Example:", "
 def test_names():
     assert set(keras_xent.__all__) == PUBLIC
     assert "on_labels" in keras_xent.distill.__all__
-    rooms = {"bench", "cli", "domain", "losses", "parity", "pytest_plugin", "steps", "tracing"}
+    rooms = {"bench", "cli", "domain", "findings", "losses", "parity", "pytest_plugin", "steps", "tracing"}
     assert not {name for name in vars(keras_xent) if not name.startswith("_")} - PUBLIC - rooms
 
 
@@ -109,7 +112,7 @@ def test_only_the_public_api_of_keras():
 def test_imports_point_one_way():
     """Down the list of rooms: nothing imports what stands above it."""
     order = ["_only_backend", "_command_line", "reference", "domain", "_backend", "_checks", "_recipe", "steps", "_kernels"]
-    order += ["_labels", "_reduction", "_base", "losses", "distill"]
+    order += ["_labels", "_reduction", "_base", "losses", "distill", "findings"]
     order += ["parity", "tracing", "bench", "cli", "pytest_plugin", "__main__"]
     for path in (ROOT / "keras_xent").rglob("*.py"):
         relative = path.relative_to(ROOT / "keras_xent")
