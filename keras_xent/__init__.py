@@ -5,9 +5,10 @@ from . import _only_backend
 
 _only_backend.choose()
 
-from . import distill, reference
+from . import distill, fused, reference
 from .distill import DistillationLoss, distillation_loss, pack_targets
 from .domain import DOMAIN
+from .fused import LinearSparseCategoricalCrossentropy, linear_sparse_categorical_crossentropy
 from .losses import (
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
@@ -48,6 +49,7 @@ __all__ = [
     "CategoricalGeneralizedCrossEntropy",
     "DistillationLoss",
     "KLDivergence",
+    "LinearSparseCategoricalCrossentropy",
     "SparseCategoricalCrossentropy",
     "SparseCategoricalFocalCrossentropy",
     "binary_crossentropy",
@@ -57,7 +59,9 @@ __all__ = [
     "categorical_generalized_cross_entropy",
     "distill",
     "distillation_loss",
+    "fused",
     "kl_divergence",
+    "linear_sparse_categorical_crossentropy",
     "pack_targets",
     "reference",
     "sparse_categorical_crossentropy",

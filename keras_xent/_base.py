@@ -113,7 +113,7 @@ class StepwiseLoss(keras.losses.Loss):
             The loss in nats, in the dtype of the loss object: a scalar, or one loss per example without reduction.
         """
         with keras.name_scope(self.name):
-            mask = _backend.mask_of(y_pred)
+            mask = self._mask_of(y_pred)
             y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
             axes = self._reduced_axes(y_pred)
             shape = tuple(size for axis, size in enumerate(y_pred.shape) if axis not in axes)
@@ -133,14 +133,21 @@ class StepwiseLoss(keras.losses.Loss):
             if kept is not None:
                 y_true, y_pred = self._blank(y_true, y_pred, kept, axes), blank(y_pred, kept, axes)
 
-            losses = _checks.fail_unless_fits(self.call(y_true, y_pred), fits)
+            return self._evaluate(y_true, y_pred, kept, unweighed, weights, counts, fits)
 
-            if kept is not None:
-                losses = ops.where(kept, losses, 0.0)
-            if unweighed is not None:  # finite predictions can have an infinite loss
-                removed = ops.logical_and(unweighed, ops.logical_not(ops.isfinite(losses)))
-                losses = ops.where(removed, 0.0, losses)
-            return self._reduce(losses, weights, counts)
+    def _mask_of(self, y_pred):
+        """Where predictions count, as their model says; None: everywhere."""
+        return _backend.mask_of(y_pred)
+
+    def _evaluate(self, y_true, y_pred, kept, unweighed, weights, counts, fits):
+        """The losses, those that do not count left out, and what becomes of them."""
+        losses = _checks.fail_unless_fits(self.call(y_true, y_pred), fits)
+        if kept is not None:
+            losses = ops.where(kept, losses, 0.0)
+        if unweighed is not None:  # finite predictions can have an infinite loss
+            removed = ops.logical_and(unweighed, ops.logical_not(ops.isfinite(losses)))
+            losses = ops.where(removed, 0.0, losses)
+        return self._reduce(losses, weights, counts)
 
     def _reduce(self, losses, weights, counts):
         """The reduced loss: where the sum and the 1/N are."""
@@ -150,20 +157,24 @@ class StepwiseLoss(keras.losses.Loss):
         weighted = losses if weights is None else losses * weights
         if self.reduction in (None, "none"):
             return ops.cast(weighted, self.dtype)
-        loss = ops.sum(weighted)
-        if self.reduction != "sum":
-            if self.reduction == "mean_with_sample_weight" and weights is not None:
-                denominator = ops.sum(weights)
-            else:
-                denominator = _number_of(losses, counts)
-            if ops.is_tensor(denominator):
-                loss = divide_or_zero(loss, denominator)
-            else:
-                loss = loss / max(denominator, 1)  # of no losses the sum is 0
-            replicas = _backend.num_replicas()
-            if replicas != 1:  # their gradients are summed, so each of them takes its share of the mean
-                loss = loss / replicas
-        return ops.cast(loss, self.dtype)
+        return ops.cast(self._divide(ops.sum(weighted), losses, weights, counts), self.dtype)
+
+    def _divide(self, total, losses, weights, counts):
+        """A sum, or what it is the sum of, divided by what the reduction divides by."""
+        if self.reduction == "sum":
+            return total
+        if self.reduction == "mean_with_sample_weight" and weights is not None:
+            denominator = ops.sum(weights)
+        else:
+            denominator = _number_of(losses, counts)
+        if ops.is_tensor(denominator):
+            total = divide_or_zero(total, denominator)
+        else:
+            total = total / max(denominator, 1)  # of no losses the sum is 0
+        replicas = _backend.num_replicas()
+        if replicas != 1:  # their gradients are summed, so each of them takes its share of the mean
+            total = total / replicas
+        return total
 
     def _floats(self, name, values):
         """A tensor in its own dtype, or an array in the dtype to compute in."""

@@ -6,7 +6,7 @@ from typing import Any
 CHUNK = 2**24  # so many logits at a time: 64 MiB in float32
 NOT_TWICE = (
     "Linear cross-entropy has first derivatives by reverse differentiation only: no second derivatives, and no forward mode. For "
-    "those take `keras_xent.sparse_categorical_crossentropy(y_true, keras.ops.matmul(features, kernel) + bias, from_logits=True)`, "
+    "those pass `keras.ops.matmul(features, kernel) + bias` to `keras_xent.sparse_categorical_crossentropy(from_logits=True)`, "
     "which holds all logits."
 )
 

@@ -47,6 +47,7 @@ def primals_of(operands):
 
 
 def filled(operands, primals):
+    """The operands with these features, kernel and bias."""
     return dataclasses.replace(operands, **dict(zip(("features", "kernel", "bias"), (*primals, None), strict=False)))
 
 
@@ -58,6 +59,8 @@ def fitted(gradients, primals):
 
 @tf.custom_gradient
 def once(*gradients):
+    """Gradients that have none themselves."""
+
     def refuse(*upstream):
         del upstream
         raise NotImplementedError(NOT_TWICE)

@@ -1,4 +1,4 @@
-"""Chunks of rows on TensorFlow: one loop, in eager code, graphs and XLA; a last chunk that is smaller comes after it, unpadded."""
+"""Chunks of rows on TensorFlow: one loop, in eager code, graphs and XLA; a smaller last chunk comes after it, unpadded."""
 
 import tensorflow as tf
 

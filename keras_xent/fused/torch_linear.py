@@ -47,8 +47,8 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def vmap(info, in_dims, *args):
         raise NotImplementedError(
-            "Linear cross-entropy has no rule for `torch.func.vmap`. Call it once on features of shape (..., hidden): it gives one "
-            "loss for each."
+            "Linear cross-entropy has no rule for `torch.func.vmap`. Call it once on features of shape (..., hidden): it gives "
+            "one loss for each."
         )
 
 
@@ -102,7 +102,9 @@ class _WeightedSum(_Linear):
         ctx.set_materialize_grads(False)  # no zeros for these
         ctx.save_for_backward(*primals)
         ctx.values = values
-        ctx.gradients = [each if wanted else None for each, wanted in zip(gradients, ctx.wants, strict=True)] if any(ctx.wants) else None
+        ctx.gradients = (
+            [each if wanted else None for each, wanted in zip(gradients, ctx.wants, strict=True)] if any(ctx.wants) else None
+        )
 
     @staticmethod
     def backward(ctx, upstream, *_):

@@ -7,6 +7,7 @@ import torch
 
 from .._kernels.torch_rows import Scratch, blocks, empty_like
 
+
 def sweep(operands, plan, weights=None, wants=(True, True, True)):
     """The losses, and with `weights` the gradients of Σ_i weights_i loss_i by what is wanted of features, kernel and bias.
 
@@ -106,6 +107,7 @@ def expected_depth(logits, top_logit, even, scratch):
     return depths.mul_(even).sum(-1, keepdim=True)
 
 
+@torch.no_grad()
 def top_classes(operands, plan):
     """The class with the largest logit of each row."""
     features, kernel = operands.features, operands.kernel.to(factor_dtype(operands.features))
