@@ -9,7 +9,7 @@ from keras import ops
 from .. import _backend
 from .linear import Problem
 
-variables_of_step = contextvars.ContextVar("variables_of_step", default=())
+variables_of_step: contextvars.ContextVar[tuple] = contextvars.ContextVar("variables_of_step", default=())
 
 
 @contextlib.contextmanager
@@ -110,6 +110,8 @@ def describe(layer):
 
 class NeedsHead:
     """What losses and metrics from features have in common: a head that is bound once, and outside of the config."""
+
+    name: str
 
     def bind(self, head):
         """Reads the kernel of `head` from now on."""

@@ -81,8 +81,8 @@ def fitted(gradients, operands):
     """Gradients in the dtypes of what they are by, which have no derivatives themselves."""
     primals = operands.features, operands.kernel, operands.bias
     pairs = zip(gradients, primals, strict=True)
-    gradients = once(tuple(None if each is None else each.astype(primal.dtype) for each, primal in pairs))
-    return Operands(*gradients, None, None)
+    by_features, by_kernel, by_bias = once(tuple(None if each is None else each.astype(primal.dtype) for each, primal in pairs))
+    return Operands(by_features, by_kernel, by_bias, None, None)
 
 
 @jax.custom_jvp

@@ -55,7 +55,8 @@ class LinearSparseCategoricalCrossentropy(NeedsHead, StepwiseLoss):
 
     Differs from Keras:
         Keras has nothing of the kind. The numbers are those of `keras_xent.SparseCategoricalCrossentropy(from_logits=True)` on
-        the logits; a mask counts where the head would hand it on, as `Dense` does and `ReversibleEmbedding` does not. The config does not hold the head.
+        the logits; a mask counts where the head would hand it on, as `Dense` does and `ReversibleEmbedding`
+        does not. The config does not hold the head.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1000)])

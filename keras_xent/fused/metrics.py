@@ -17,7 +17,7 @@ class LinearMetric(NeedsHead, keras.metrics.Mean):
     """A mean over the positions that are neither masked nor ignored, weighed by their sample weights."""
 
     def __init__(self, head, ignore_class, logit_softcap, chunk_size, name, dtype):
-        super().__init__(name=name, dtype=dtype)
+        keras.metrics.Mean.__init__(self, name=name, dtype=dtype)
         self._checked_options = checked(ignore_class, 0.0, None, 0.0, logit_softcap, "error", chunk_size)
         self.bind(head)
 

@@ -30,7 +30,7 @@ class Plan:
         size = self.chunk_size or max(1, CHUNK // num_classes, hidden // 2)
         if count is None or self.chunk_size:
             return size if count is None else min(size, max(1, count))
-        return -(-count // max(1, -(-count // size)))
+        return max(1, -(-count // max(1, -(-count // size))))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ def sweep(operands, plan, weights=None, wants=(True, True, True)):
         logits = logits if bias is None else logits + bias
         losses, slopes = losses_and_slopes(logits, labels, operands.class_weight, plan, factors)
         of_rows, totals = [losses], dict(totals)
+        if slopes is None:
+            return of_rows, totals
         if wants[0]:
             of_rows.append(tf.cast(tf.matmul(slopes, kernel, transpose_b=not plan.transposed), features.dtype))
         if "kernel" in totals:

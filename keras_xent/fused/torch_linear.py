@@ -73,7 +73,7 @@ class _Losses(_Linear):
         ctx.save_for_backward(*primals)
 
     @staticmethod
-    def backward(ctx, upstream):
+    def backward(ctx, upstream):  # pyright: ignore[reportIncompatibleMethodOverride]
         primals = ctx.saved_tensors
         detached = [None if each is None else each.detach() for each in primals]
         operands = dataclasses.replace(ctx.operands, **dict(zip(("features", "kernel", "bias"), detached, strict=True)))
@@ -107,7 +107,7 @@ class _WeightedSum(_Linear):
         )
 
     @staticmethod
-    def backward(ctx, upstream, *_):
+    def backward(ctx, upstream, *_):  # pyright: ignore[reportIncompatibleMethodOverride]
         """Scaled in place: a second time they are computed anew."""
         primals = ctx.saved_tensors
         made, ctx.gradients = ctx.gradients, None

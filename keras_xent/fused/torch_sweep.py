@@ -163,5 +163,5 @@ def zeros_like_kernel(kernel, dtype):
     """Zeros of the kernel's shape, laid out as it is: the transpose of a table stays one."""
     turned = kernel.t().is_contiguous() and not kernel.is_contiguous()
     shape = kernel.t().shape if turned else kernel.shape
-    zeros = memory(*shape, kernel.new_empty(0, dtype=dtype)).zero_()
+    zeros = memory(shape[0], shape[1], kernel.new_empty(0, dtype=dtype)).zero_()
     return zeros.t() if turned else zeros
