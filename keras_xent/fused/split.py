@@ -80,7 +80,8 @@ class FeaturesModel(keras.Model):
 
     def __init__(self, model, name=None, trainable=None):
         features, head = cut(model)
-        inputs = model.input if isinstance(model.input, (dict, list, tuple)) else model.inputs[0]
+        structure = getattr(model, "input", None)  # a sequential model has none
+        inputs = structure if isinstance(structure, (dict, list, tuple)) else model.inputs[0]
         super().__init__(inputs=inputs, outputs=features, name=name or f"{model.name}_features")
         self.logits_model = model
         self.head = head
