@@ -10,7 +10,7 @@ from .slopes import losses_and_slopes
 def sweep(operands, plan, weights=None, wants=(True, True, True)):
     """The losses, and with `weights` the gradients of Σ_i weights_i loss_i by what is wanted of features, kernel and bias.
 
-    A weight of 0 removes a row from the gradients, whatever is in it.
+    A weight of 0 removes a row from the gradients, whatever its logits are.
     """
     features, kernel, bias = operands.features, operands.kernel.astype(factor_dtype(operands.features)), operands.bias
     sums = wide(features)

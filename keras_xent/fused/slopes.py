@@ -16,6 +16,7 @@ d z / d u = 1 - tanh² = 4 q / (1 + q)², q = exp(-2 |u / c|)
 
 from keras import ops
 
+from ..steps import find_top_logit
 from ..steps.tensors import FAR_BELOW, constant, product
 
 
@@ -24,7 +25,8 @@ def losses_and_slopes(raw_logits, labels, class_weight, plan, factors=None):
     logits, slope_of_cap = cap(raw_logits, plan.logit_softcap)
     ids = ops.expand_dims(labels, -1)
     is_target = ops.equal(ops.expand_dims(ops.arange(ops.shape(logits)[-1], dtype="int32"), 0), ids)
-    top_logit, target_logit = ops.amax(logits, axis=-1, keepdims=True), ops.take_along_axis(logits, ids, axis=-1)
+    top_logit = ops.expand_dims(find_top_logit(logits, -1), -1)
+    target_logit = ops.take_along_axis(logits, ids, axis=-1)
     gap = ops.where(ops.equal(target_logit, top_logit), 0.0, top_logit - target_logit)
     powers = ops.exp(ops.where(is_target, FAR_BELOW, logits - top_logit))
     others, of_target = ops.sum(powers, axis=-1, keepdims=True), ops.exp(-gap)

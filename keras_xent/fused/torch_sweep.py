@@ -11,7 +11,7 @@ from .._kernels.torch_rows import Scratch, blocks, empty_like
 def sweep(operands, plan, weights=None, wants=(True, True, True)):
     """The losses, and with `weights` the gradients of Σ_i weights_i loss_i by what is wanted of features, kernel and bias.
 
-    A weight of 0 removes a row from the gradients, whatever is in it.
+    A weight of 0 removes a row from the gradients, whatever its logits are.
     """
     features, kernel, bias = operands.features, operands.kernel, operands.bias
     losses = features.new_empty(len(features), dtype=wide(features))
