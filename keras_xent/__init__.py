@@ -7,10 +7,11 @@ from . import _only_backend
 
 _only_backend.choose()
 
-from . import distill, reference
+from . import distill, fused, reference
 from .distill import DistillationLoss, distillation_loss, pack_targets
 from .domain import DOMAIN
 from .findings import DiagnoseFirstBatch, Finding, diagnose
+from .fused import LinearSparseCategoricalCrossentropy, linear_sparse_categorical_crossentropy
 from .losses import (
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
@@ -59,6 +60,7 @@ __all__ = [
     "DistillationLoss",
     "Finding",
     "KLDivergence",
+    "LinearSparseCategoricalCrossentropy",
     "SparseCategoricalCrossentropy",
     "SparseCategoricalFocalCrossentropy",
     "binary_crossentropy",
@@ -70,7 +72,9 @@ __all__ = [
     "distill",
     "distillation_loss",
     "explain",
+    "fused",
     "kl_divergence",
+    "linear_sparse_categorical_crossentropy",
     "pack_targets",
     "reference",
     "sparse_categorical_crossentropy",

@@ -116,11 +116,35 @@ class StepwiseLoss(keras.losses.Loss):
             The loss in nats, in the dtype of the loss object: a scalar, or one loss per example without reduction.
         """
         with keras.name_scope(self.name):
-            parts = self._unreduced(y_true, y_pred, sample_weight, _backend.mask_of(y_pred))
-            return _reduction.reduce(*parts, self.reduction, self.dtype)
+            return self._reduced(y_true, y_pred, sample_weight, self._mask_of(y_pred))
+
+    def _mask_of(self, y_pred):
+        """Where predictions count, as their model says; None: everywhere."""
+        return _backend.mask_of(y_pred)
+
+    def _reduced(self, y_true, y_pred, sample_weight, mask):
+        return _reduction.reduce(*self._unreduced(y_true, y_pred, sample_weight, mask), self.reduction, self.dtype)
 
     def _unreduced(self, y_true, y_pred, sample_weight, mask, listener=None):
         """The losses, their weights and which of them count (None: 1, and all); a listener hears of each step."""
+        y_true, y_pred, weights, counts, kept, unweighed, fits = self._prepared(y_true, y_pred, sample_weight, mask, listener)
+        is_own = listener is None and type(self).call is not StepwiseLoss.call  # a subclass may have its own
+        losses = self.call(y_true, y_pred) if is_own else self._losses(y_true, y_pred, listener)
+        losses = _checks.fail_unless_fits(losses, fits)
+
+        quantities = {"losses": losses, "kept": kept, "unweighed": unweighed}
+        if kept is not None:
+            run((_reduction.DROP_UNCOUNTED,), quantities, listener)
+        if unweighed is not None:
+            run((_reduction.DROP_UNWEIGHED,), quantities, listener)
+        return quantities["losses"], weights, counts
+
+    def _prepared(self, y_true, y_pred, sample_weight, mask, listener=None):
+        """Targets and predictions, blank where they do not count; weights, and where there are positions of which kind.
+
+        In order: which losses count, which positions are kept, which have the weight 0, whether the running program finds that
+        shapes fit; None for all, all, none, and where that is known.
+        """
         y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
         axes = self._reduced_axes(y_pred)
         shape = tuple(size for axis, size in enumerate(y_pred.shape) if axis not in axes)
@@ -140,17 +164,7 @@ class StepwiseLoss(keras.losses.Loss):
         if kept is not None:
             y_true = self._blank(y_true, y_pred, kept, axes)
             y_pred = run((_reduction.BLANK,), {"y_pred": y_pred, "kept": kept, "axes": axes}, listener)
-
-        is_own = listener is None and type(self).call is not StepwiseLoss.call  # a subclass may have its own
-        losses = self.call(y_true, y_pred) if is_own else self._losses(y_true, y_pred, listener)
-        losses = _checks.fail_unless_fits(losses, fits)
-
-        quantities = {"losses": losses, "kept": kept, "unweighed": unweighed}
-        if kept is not None:
-            run((_reduction.DROP_UNCOUNTED,), quantities, listener)
-        if unweighed is not None:
-            run((_reduction.DROP_UNWEIGHED,), quantities, listener)
-        return quantities["losses"], weights, counts
+        return y_true, y_pred, weights, counts, kept, unweighed, fits
 
     def _floats(self, name, values):
         """A tensor in its own dtype, or an array in the dtype to compute in."""

@@ -143,6 +143,25 @@ def recipe(reduction, is_weighed, is_masked, replicas=1):
     return taken if replicas == 1 else (*taken, SHARE)
 
 
+def keep_apart(weighted):
+    """What would be added up.
+
+    w_i loss_i
+    """
+    return weighted
+
+
+UNSUMMED = {SUM: Step("total", keep_apart), SUM_UNWEIGHED: Step("total", keep_apart, weighted="losses")}
+
+
+def shares(ones, weights, counts, reduction):
+    """What each loss is multiplied with in the reduced one: the reduction of losses of 1 without its sum."""
+    replicas = _backend.num_replicas()
+    quantities = {"losses": ones, "weights": weights, "counts": counts, "replicas": replicas}
+    taken = recipe(reduction, weights is not None, counts is not None, replicas)
+    return run([UNSUMMED.get(step, step) for step in taken], quantities)
+
+
 def reduce(losses, weights, counts, reduction, dtype, listener=None):
     """The reduced loss in `dtype`; `weights` and `counts` (where losses count) may be None."""
     replicas = _backend.num_replicas()

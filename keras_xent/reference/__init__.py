@@ -23,6 +23,7 @@ from .focal import (
     sparse_categorical_focal_crossentropy_gradient,
 )
 from .generalized import categorical_generalized_cross_entropy, categorical_generalized_cross_entropy_gradient
+from .linear import linear_sparse_categorical_crossentropy, linear_sparse_categorical_crossentropy_gradient
 from .reduction import reduce_losses, reduce_losses_gradient
 from .teachers import top_k_targets
 
@@ -41,6 +42,8 @@ __all__ = [
     "distillation_loss_gradient",
     "kl_divergence",
     "kl_divergence_gradient",
+    "linear_sparse_categorical_crossentropy",
+    "linear_sparse_categorical_crossentropy_gradient",
     "reduce_losses",
     "reduce_losses_gradient",
     "sparse_categorical_crossentropy",

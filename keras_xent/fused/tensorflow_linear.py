@@ -1,0 +1,68 @@
+"""Linear cross-entropy on TensorFlow: what `sweep` does, with its gradients."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from .plan import NOT_TWICE
+from .tensorflow_sweep import sweep
+
+
+def losses(operands, plan):
+    """One loss per row; its gradient makes the logits anew."""
+
+    @tf.custom_gradient
+    def differentiable(*primals):
+        values, *_ = sweep(filled(operands, primals), plan)
+
+        def gradient(upstream):
+            _, *gradients = sweep(filled(operands, primals), plan, upstream)
+            return fitted(gradients, primals)
+
+        return values, gradient
+
+    return differentiable(*primals_of(operands))
+
+
+def weighted_sum(operands, weights, plan, with_gradient):
+    """Σ_i weights_i loss_i; the gradients are made beside it, or, without `with_gradient`, anew."""
+
+    @tf.custom_gradient
+    def differentiable(weights, *primals):
+        values, *gradients = sweep(filled(operands, primals), plan, weights if with_gradient else None)
+
+        def gradient(upstream):
+            made = gradients if with_gradient else sweep(filled(operands, primals), plan, weights)[1:]
+            scaled = [None if each is None else upstream * tf.cast(each, upstream.dtype) for each in made]
+            return tf.cast(upstream * values, weights.dtype), *fitted(scaled, primals)
+
+        return tf.reduce_sum(tf.where(weights == 0, tf.zeros_like(values), tf.cast(weights, values.dtype) * values)), gradient
+
+    return differentiable(weights, *primals_of(operands))
+
+
+def primals_of(operands):
+    """What has a gradient."""
+    return [tf.convert_to_tensor(each) for each in (operands.features, operands.kernel, operands.bias) if each is not None]
+
+
+def filled(operands, primals):
+    """The operands with these features, kernel and bias."""
+    return dataclasses.replace(operands, **dict(zip(("features", "kernel", "bias"), (*primals, None), strict=False)))
+
+
+def fitted(gradients, primals):
+    """Gradients in the dtypes of what they are by, which have no derivatives themselves."""
+    gradients = [tf.cast(each, primal.dtype) for each, primal in zip(gradients, primals, strict=False)]
+    return list(once(*gradients))
+
+
+@tf.custom_gradient
+def once(*gradients):
+    """Gradients that have none themselves."""
+
+    def refuse(*upstream):
+        del upstream
+        raise NotImplementedError(NOT_TWICE)
+
+    return gradients, refuse

@@ -1,0 +1,102 @@
+"""Chunks of rows on TensorFlow: one loop, in eager code, graphs and XLA; a smaller last chunk comes after it, unpadded."""
+
+import tensorflow as tf
+
+from .slopes import losses_and_slopes
+
+
+@tf.autograph.experimental.do_not_convert
+def sweep(operands, plan, weights=None, wants=(True, True, True)):
+    """The losses, and with `weights` the gradients of Σ_i weights_i loss_i by what is wanted of features, kernel and bias.
+
+    A weight of 0 removes a row from the gradients, whatever its logits are.
+    """
+    features, bias = operands.features, operands.bias
+    sums = wide(features)
+    kernel = tf.cast(operands.kernel, sums)
+    num_classes, hidden = kernel.shape if plan.transposed else kernel.shape[::-1]
+    wants = tuple(want and weights is not None for want in wants)
+    bias = None if bias is None else tf.cast(bias, sums)
+
+    def step(begin, size, totals):
+        """What `size` rows from `begin` cost and what their features' gradient is; `totals` with theirs."""
+        of_chunk, labels = tf.cast(rows_of(features, begin, size), sums), rows_of(operands.labels, begin, size)
+        factors = None if weights is None else tf.cast(rows_of(weights, begin, size), sums)
+        logits = tf.matmul(of_chunk, kernel, transpose_b=plan.transposed)
+        logits = logits if bias is None else logits + bias
+        losses, slopes = losses_and_slopes(logits, labels, operands.class_weight, plan, factors)
+        of_rows, totals = [losses], dict(totals)
+        if slopes is None:
+            return of_rows, totals
+        if wants[0]:
+            of_rows.append(tf.cast(tf.matmul(slopes, kernel, transpose_b=not plan.transposed), features.dtype))
+        if "kernel" in totals:
+            pair = (slopes, of_chunk) if plan.transposed else (of_chunk, slopes)
+            totals["kernel"] = totals["kernel"] + tf.matmul(*pair, transpose_a=True)
+        if "bias" in totals:
+            totals["bias"] = totals["bias"] + tf.reduce_sum(slopes, 0)
+        return of_rows, totals
+
+    totals = {"kernel": tf.zeros(kernel.shape, sums)} if wants[1] else {}
+    if wants[2] and bias is not None:
+        totals["bias"] = tf.zeros((num_classes,), sums)
+    dtypes = (sums, features.dtype) if wants[0] else (sums,)
+    inner = ((), (hidden,)) if wants[0] else ((),)
+    of_rows, totals = chunked(step, features, plan.rows(num_classes, hidden, features.shape[0]), dtypes, inner, totals)
+    return of_rows[0], of_rows[1] if wants[0] else None, totals.get("kernel"), totals.get("bias")
+
+
+def chunked(step, features, size, dtypes, inner, totals):
+    """`step(begin, size, totals)` over all rows: what it gives of each chunk put together, and the totals.
+
+    Sizes that only the running program knows are taken for sizes to come: there may be no whole chunk, or no row beside them.
+    """
+    count = features.shape[0]
+    known = count is not None
+    count = count if known else tf.shape(features)[0]
+    whole = count // size
+    if known and whole < 2:
+        if whole == 0 or count == size:
+            return step(0, count, totals)
+        (first, totals), begin = step(0, size, totals), size
+    else:
+        slots = [tf.TensorArray(dtype, whole, element_shape=(size, *shape)) for dtype, shape in zip(dtypes, inner, strict=True)]
+
+        def turn(i, slots, totals):
+            made, totals = step(i * size, size, totals)
+            made = [tf.ensure_shape(value, (size, *shape)) for value, shape in zip(made, inner, strict=True)]
+            return i + 1, [slot.write(i, value) for slot, value in zip(slots, made, strict=True)], totals
+
+        _, slots, totals = tf.while_loop(lambda i, *_: i < whole, turn, (0, slots, totals), parallel_iterations=1)
+        first = [tf.reshape(slot.stack(), (whole * size, *shape)) for slot, shape in zip(slots, inner, strict=True)]
+        begin = whole * size
+        if known and begin == count:
+            return first, totals
+    last, totals = step(begin, count - begin, totals)
+    return [tf.concat(pair, 0) for pair in zip(first, last, strict=True)], totals
+
+
+def rows_of(values, begin, size):
+    """`size` rows: not by indices, as XLA wants to know how many they are."""
+    return tf.slice(values, [begin] + [0] * (len(values.shape) - 1), [size, *values.shape[1:]])
+
+
+@tf.autograph.experimental.do_not_convert
+def top_classes(operands, plan):
+    """The class with the largest logit of each row."""
+    features, bias = operands.features, operands.bias
+    kernel = tf.cast(operands.kernel, wide(features))
+    num_classes, hidden = kernel.shape if plan.transposed else kernel.shape[::-1]
+
+    def step(begin, size, totals):
+        logits = tf.matmul(tf.cast(rows_of(features, begin, size), kernel.dtype), kernel, transpose_b=plan.transposed)
+        logits = logits if bias is None else logits + tf.cast(bias, kernel.dtype)
+        return [tf.argmax(logits, -1, output_type="int32")], totals
+
+    size = plan.rows(num_classes, hidden, features.shape[0])
+    return chunked(step, features, size, (tf.int32,), ((),), {})[0][0]
+
+
+def wide(features):
+    """The dtype of sums: half precision is summed in float32."""
+    return tf.float32 if features.dtype in (tf.float16, tf.bfloat16) else features.dtype
