@@ -10,6 +10,7 @@ from keras import ops
 
 from .. import _backend, _checks, _labels
 from .._base import blank, register, widened
+from .._reduction import drop_uncounted
 from .plan import Operands, Plan
 
 engine = importlib.import_module(f".{keras.backend.backend()}_linear", __package__)
@@ -37,7 +38,7 @@ class Problem:
         kernel = _checks.float_tensor("kernel", kernel)
         bias = None if bias is None else _checks.float_tensor("bias", bias)
         self.num_classes = check_shapes(self.features, kernel, bias, transposed)
-        self.dtype = keras.backend.standardize_dtype(self.features.dtype)
+        self.dtype = _checks.dtype_of(self.features)
         self.shape = ops.shape(self.features)[:-1]
         labels = _checks.one_label_per_row(_checks.label_tensor(y_true), self.features, len(self.features.shape) - 1)
         wanted = _checks.same_sizes(ops.shape(labels), self.shape)
@@ -57,12 +58,18 @@ class Problem:
     def losses(self):
         """One loss per example, in the dtype that sums have."""
         losses = ops.reshape(engine.losses(self.operands, self.plan), self.shape)
-        return _checks.fail_unless_fits(self.labels.settle(losses), self.fits)
+        return self._settled(losses)
 
     def weighted_sum(self, weights, with_gradient=True):
         """Σ_i weights_i loss_i, with `weights` of the shape of the losses; wrong labels make it NaN or a runtime error."""
-        weights = _checks.fail_unless_fits(self.labels.settle(weights), self.fits)
+        weights = self._settled(weights)
         return engine.weighted_sum(self.operands, ops.reshape(weights, (-1,)), self.plan, with_gradient)
+
+    def _settled(self, values):
+        """One number per example: 0 where labels do not count, an error or NaN where they are wrong."""
+        values, counts = self.labels.settle(values), self.labels.counts
+        values = values if counts is None else drop_uncounted(values, counts)
+        return _checks.fail_unless_fits(values, self.fits)
 
     def top_classes(self):
         """The class with the largest logit of each example."""

@@ -80,18 +80,6 @@ def test_what_computes_something_else_is_not_timed(wrong, said):
     assert right.problem is None and right.ratio["median"] == 1.0
 
 
-def test_linear_of_this_package(monkeypatch):
-    """Its entry, with a stand-in for the function: it gets features and kernel as a `Dense` layer has them."""
-
-    def stand_in(y_true, features, kernel, bias=None, *, chunk_size=None):
-        return keras_xent.sparse_categorical_crossentropy(y_true, ops.matmul(features, kernel), from_logits=True)
-
-    monkeypatch.setattr(keras_xent, "linear_sparse_categorical_crossentropy", stand_in, raising=False)
-    subject = SUBJECTS["linear"]
-    (one,) = measured(subject, [linear.OURS])
-    assert one.problem is None and one.contender == "keras_xent"
-
-
 def test_a_kernel_with_its_classes_first():
     """Who takes it so is handed it so, and its gradient is turned back."""
 
