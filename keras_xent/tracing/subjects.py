@@ -13,6 +13,7 @@ from keras import ops
 import keras_xent
 
 from .._base import StepwiseLoss
+from ..fused import LinearSparseCategoricalCrossentropy
 from ..parity.cases import KINDS, function_name
 from ..parity.fitting import own_arguments
 from ..parity.text import printable
@@ -45,6 +46,11 @@ def subject(loss: Any, y_pred: Any) -> Subject:
         return subject(named(loss), y_pred)
     if isinstance(loss, type) and issubclass(loss, keras.losses.Loss):
         return subject(made(loss, loss.__name__, {}), y_pred)
+    if isinstance(loss, LinearSparseCategoricalCrossentropy):
+        raise ValueError(
+            f"{type(loss).__name__} makes its logits itself, a chunk at a time, and forgets them. Explain "
+            "`keras_xent.SparseCategoricalCrossentropy(from_logits=True)` on the logits `head(features)` of a few rows."
+        )
     if isinstance(loss, StepwiseLoss):
         return Subject(loss, loss, shown(loss), False)
     if isinstance(loss, keras.losses.Loss) and is_built_in(type(loss)):

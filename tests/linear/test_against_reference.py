@@ -1,6 +1,5 @@
 """Linear cross-entropy is what its definition says, in value and in all gradients, whatever the chunks."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -10,7 +9,7 @@ from keras_xent import reference
 from keras_xent.fused import linear
 from keras_xent.fused.plan import CHUNK, Plan
 
-from ..backends import MODES, array, rounded, tensor, value_and_gradient
+from ..backends import BACKEND, MODES, array, rounded, tensor, value_and_gradient
 from .problems import CLASSES, NAME, ROWS, Problem, far_off
 
 ALL = {"z_loss": 0.2, "logit_softcap": 2.0, "label_smoothing": 0.1, "class_weight": {1: 3.0, 2: 0.0}, "ignore_class": [3, 7]}
@@ -148,15 +147,23 @@ def test_the_weighted_sum(weights):
     np.testing.assert_allclose(slope, problem.expected()[0], rtol=1e-5)
 
 
-def test_labels_out_of_range_in_a_compiled_program():
-    """NaN for that row alone, where the backend has no error."""
+def test_labels_out_of_range():
+    """An error now, where labels can be read; else one of the running program or, where there is none, NaN for that row alone."""
     problem = Problem()
     problem.labels[2] = CLASSES
     with pytest.raises(ValueError, match="holds class 31 at position 2"):
         problem.actual()
-    if keras.backend.backend() == "jax":
-        losses, _ = problem.actual("compiled")
+    given = tensor(problem.features), tensor(problem.kernel)
+    if BACKEND == "jax":
+        import jax
+
+        losses = jax.jit(keras_xent.linear_sparse_categorical_crossentropy)(problem.labels, *given)
         assert np.isnan(losses).tolist() == (np.arange(ROWS) == 2).tolist()
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with pytest.raises(tf.errors.InvalidArgumentError, match="a label that is not a class id"):
+            tf.function(keras_xent.linear_sparse_categorical_crossentropy)(tensor(problem.labels), *given)
 
 
 def test_masks_travel_with_ignored_labels():
