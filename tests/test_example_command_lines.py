@@ -27,6 +27,10 @@ WRONG = {
         (["--words", "64"], "argument --words: 64 is not between 128 and 3000"),
         (["--part", "nan"], "argument --part: nan is not between 0.05 and 1"),
     ],
+    "large_vocab.py": [
+        (["--words", "64"], "argument --words: 64 is not between 8000 and 1000000"),
+        (["--epochs", "0"], "argument --epochs: 0 is not between 1 and 10000"),
+    ],
     "compare_tails.py": [
         (["--classes", "1"], "argument --classes: 1 is not between 2 and 200000"),
         (["--classes", "many"], "argument --classes: invalid int value: 'many'"),
