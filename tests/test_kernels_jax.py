@@ -12,7 +12,7 @@ from keras_xent import _kernels
 from .backends import BACKEND
 from .cases import one_hot
 
-KERNELS = ("BINARY", "BINARY_FOCAL", "DENSE", "FOCAL", "KL", "SPARSE")
+KERNELS = ("BINARY", "BINARY_FOCAL", "DENSE", "FOCAL", "SPARSE")
 
 if BACKEND == "jax":
     import jax
@@ -35,8 +35,6 @@ if BACKEND == "jax":
         "focal, squared": ("FOCAL", keras_xent.CategoricalFocalCrossentropy(from_logits=True), np.float32(one_hot(LABELS, 5))),
         "binary": ("BINARY", keras_xent.BinaryCrossentropy(True, pos_weight=[1.0, 2.0, 0.5, 1.0, 3.0]), SOFT),
         "binary, focal": ("BINARY_FOCAL", keras_xent.BinaryFocalCrossentropy(gamma=0.5, from_logits=True), SOFT),
-        "divergence": ("KL", keras_xent.DistillationLoss(3.0, targets="logits"), OTHER),
-        "divergence, close": ("KL", keras_xent.DistillationLoss(3.0, targets="logits"), LOGITS + 0.1 * OTHER),
     }
     every_loss = pytest.mark.parametrize("name", LOSSES)
 
@@ -58,8 +56,6 @@ if BACKEND == "jax":
             yield "targets, then logits", jax.jacfwd(jax.grad(f, argnums=1))(z, y_true)
             yield "logits, then targets", jax.jacfwd(jax.grad(f), argnums=1)(z, y_true)
             yield "mapped over targets", jax.vmap(f, (None, 0))(z, jnp.stack([y_true, 0.5 * y_true]))
-        if isinstance(loss, keras_xent.DistillationLoss):
-            yield "temperature", jax.value_and_grad(lambda temperature: loss._with(temperature=temperature)(y_true, z))(2.0)
 
     @every_loss
     def test_every_derivative_is_that_of_the_steps(name, monkeypatch):
@@ -91,21 +87,19 @@ if BACKEND == "jax":
     def large(name, dtype):
         """A kernel's loss of logits, as large as they are here, and what else it is of."""
         rng = np.random.default_rng(0)
-        logits, other = (jnp.asarray(rng.normal(size=(ROWS, CLASSES)), dtype) for _ in range(2))
+        logits = jnp.asarray(rng.normal(size=(ROWS, CLASSES)), dtype)
         shares = jnp.asarray(rng.uniform(size=(ROWS, CLASSES)), "float32")
         others = {
             "SPARSE": {"labels": jnp.zeros(ROWS, "int32")},
-            "KL": {"soft_targets": other, "temperature": 4.0},
             "FOCAL": {"targets": shares, "gamma": 2.0},
             "BINARY": {"targets": shares, "pos_weight": jnp.float32(1.0)},
             "BINARY_FOCAL": {"targets": shares, "pos_weight": jnp.float32(1.0), "gamma": 1.5},
             "DENSE": {"targets": shares},
         }[name]
         static = {"gamma": others.pop("gamma")} if "gamma" in others else {}
-        key = "soft_logits" if name == "KL" else "logits"
 
         def mean(logits, others):
-            return jnp.mean(getattr(_kernels, name).function(**{key: logits}, **others, **static))
+            return jnp.mean(getattr(_kernels, name).function(logits=logits, **others, **static))
 
         return mean, logits, others
 
@@ -182,9 +176,7 @@ if BACKEND == "jax":
         z = np.copy(LOGITS)
         z[:, 1] = -np.inf
         y_true = np.copy(y_true)
-        if kernel == "KL":
-            y_true[::2, 1] = -np.inf
-        elif kernel == "SPARSE":
+        if kernel == "SPARSE":
             y_true[::2] = 0
         else:
             y_true[::2, 1] = 0.0

@@ -7,10 +7,11 @@ loss = Σ (w t (max(-z, 0) + L) + (1 - t) (max(z, 0) + L)) / n;  d loss / dz = (
 Nothing cancels. An answer with target 0 contributes nothing, even at an infinite logit.
 """
 
-from jax import lax
+import functools
+
 from jax import numpy as jnp
 
-from .jax_rows import LARGEST, RowLosses, apart, infinite_if_large, is_infinite, serves, summed
+from .jax_rows import LARGEST, RowLosses, apart, infinite_if_large, is_infinite, serves, summed, with_care
 from .shortcuts import Kernel
 
 
@@ -22,8 +23,7 @@ def measure(logits, targets, pos_weight):
 def mean_of(cost, *rows):
     """The mean of what the outputs of each row cost."""
     sums = apart(lambda *one_and_rows: summed(cost(*one_and_rows)), *rows)
-    sums = lax.cond(jnp.all(jnp.isfinite(sums)), lambda *_: sums, lambda *rows: careful_sum(cost, *rows), *rows)
-    return sums / rows[0].shape[-1]
+    return with_care(sums, functools.partial(careful_sum, cost), *rows) / rows[0].shape[-1]
 
 
 def cost(one, logits, targets, pos_weight):

@@ -9,7 +9,6 @@ Of the top class the gradient is s_j c_j - p_j Σ_{i ≠ j} s_i, in which nothin
 
 import functools
 
-from jax import lax
 from jax import numpy as jnp
 
 from .jax_powers import raised, serves_exponent, slope_of_power
@@ -23,6 +22,7 @@ from .jax_rows import (
     places,
     serves,
     sum_of_others,
+    with_care,
 )
 from .shortcuts import Kernel
 
@@ -75,9 +75,10 @@ def cost_of_others(gamma, top, *rows):
         of_possible = (one - is_impossible) * cost_of_other(gamma, one, targets, *below(possible, *softmax))
         return of_possible + is_impossible * jnp.sign(targets) * (LARGEST * one)
 
-    sums = sum_of_others(share, top, *rows)
-    finite = jnp.all(jnp.isfinite(sums))
-    return lax.cond(finite, lambda *_: sums, lambda *rows: infinite_if_large(sum_of_others(careful_share, top, *rows)), *rows)
+    def careful(*rows):
+        return infinite_if_large(sum_of_others(careful_share, top, *rows))
+
+    return with_care(sum_of_others(share, top, *rows), careful, *rows)
 
 
 def slopes(gamma, arguments, measured):

@@ -100,6 +100,12 @@ def infinite_if_large(sums):
     return jnp.where(jnp.abs(sums) >= LARGEST, jnp.sign(sums) * jnp.inf, sums)
 
 
+def with_care(sums, careful, *rows):
+    """The sums of rows; those that are not finite by `careful(*rows)`, which leaves the others as they are."""
+    finite = jnp.isfinite(sums)
+    return lax.cond(jnp.all(finite), lambda *_: sums, lambda *rows: jnp.where(finite, sums, careful(*rows)), *rows)
+
+
 @dataclass(frozen=True)
 class RowLosses:
     """A differentiable function of logits (..., num_classes) and more: one loss per row, of shape (..., 1) inside, (...) outside.

@@ -38,10 +38,10 @@ class Case:
     dtype: str = "float32"
     reduction: str = "none"
     sample_weight: np.ndarray | None = None
-    mask: np.ndarray | None = None  # of the losses: which of them count
     hard_labels: np.ndarray | None = None  # beside a teacher's targets, where the loss has an argument `labels`
     own_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # which a user's loss has, and this one has not
     singular: bool = False  # whether its inputs are of a kind of their own, as `what` says
+    mask: np.ndarray | None = None  # of the losses: which of them count
 
     def with_(self, **changes):
         """A case that differs in some of its fields."""
