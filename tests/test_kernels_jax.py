@@ -201,7 +201,6 @@ mesh = Mesh(np.array(jax.devices()).reshape(2, 4), ("rows", "classes"))
 for loss, y_true in (
     (keras_xent.SparseCategoricalCrossentropy(True), labels),
     (keras_xent.CategoricalCrossentropy(True), shares),
-    (keras_xent.DistillationLoss(4.0, targets="logits"), teacher),
     (keras_xent.BinaryCrossentropy(True), shares),
     (keras_xent.CategoricalFocalCrossentropy(from_logits=True), shares),
     (keras_xent.BinaryFocalCrossentropy(from_logits=True), shares),
