@@ -147,15 +147,16 @@ class StepwiseLoss(keras.losses.Loss):
         """
         y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
         axes = self._reduced_axes(y_pred)
-        shape = tuple(size for axis, size in enumerate(y_pred.shape) if axis not in axes)
+        # not by `axis not in axes`, which is always so under `torch.compile(dynamic=True)`: there the axes are symbols
+        shape = tuple(size for axis, size in enumerate(y_pred.shape) if all(axis != gone for gone in axes))
         counts, kept, fits = self._counted(y_true, y_pred), None, self._fits_when_run(y_true, y_pred)
         if mask is not None:
             kept = _checks.leading_axes("mask", mask, shape)
             counts = _both(counts, kept)
         weights = None
         if sample_weight is not None:
-            weights = _checks.float_tensor("sample_weight", sample_weight, widened(self.dtype))
-            weights = _checks.leading_axes("sample_weight", weights, shape)
+            given = _checks.float_tensor("sample_weight", sample_weight, widened(self.dtype))
+            weights = _checks.leading_axes("sample_weight", given, shape)
             fits = _both(fits, self._weights_fit_when_run(weights, y_pred, axes))
         unweighed = _zeros_of(weights)
         if unweighed is not None:

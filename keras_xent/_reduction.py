@@ -19,8 +19,8 @@ def blank(values, kept, axes):
 
     y_i ← 1 where position i does not count
     """
-    for axis in sorted(axes):
-        kept = ops.expand_dims(kept, axis) if len(kept.shape) else kept
+    if axes and len(kept.shape):
+        kept = ops.expand_dims(kept, tuple(axes))
     return ops.where(kept, values, ops.ones_like(values))
 
 

@@ -91,7 +91,7 @@ class RowLosses:
             if block.dtype in HALF_PRECISION:
                 block = scratch.like(block, "wide", torch.float32).copy_(block)
             out = of_block if of_block is not None and of_block.dtype == block.dtype else scratch.like(block, "out")
-            losses, factors = self.work(block, targets[rows], out, scratch)
+            losses, factors = (each.to(block.dtype) for each in self.work(block, targets[rows], out, scratch))
             if upstream is not None:
                 out.mul_((upstream[rows] * factors)[:, None])
             if of_block is not None and of_block is not out:
