@@ -50,8 +50,8 @@ def explain(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> T
         ['renormalize', 'pick', 'clip', 'log', 'negate', 'sum_losses', 'number_of_losses', 'divide']
         >>> trace.losses.astype(float).round(5).tolist(), round(float(trace.value), 5)
         ([0.05129, 2.30259], 1.17694)
-        >>> trace.keras.differs
-        ()
+        >>> trace.definition.agrees
+        True
 
     Source:
         The steps: `keras_xent.steps`; the definition that value and gradient are checked against: `keras_xent.reference`.

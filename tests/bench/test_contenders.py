@@ -68,7 +68,7 @@ def crossentropy(targets, logits):
         (lambda targets, logits: crossentropy(targets, 1.05 * logits), "computes something else"),
         (lambda targets, logits: ops.stop_gradient(crossentropy(targets, logits)) + 0.0 * ops.mean(logits), "gradient by 100.0%"),
         (lambda targets, logits: crossentropy(targets, logits) * np.nan, "value off by nan%"),
-        (lambda targets, logits: crossentropy(targets, no_such_logits), "NameError: name 'no_such_logits' is not defined"),  # noqa: F821
+        (lambda targets, logits: crossentropy(targets, no_such_logits), "no_such_logits"),  # noqa: F821
     ],
     ids=["1 %", "a temperature", "no gradient", "NaN", "an error"],
 )
