@@ -74,6 +74,11 @@ def cut(model):
     return arguments.keras_tensors[0], layer
 
 
+def of_one_output(metrics):
+    """Metrics in a list of their own, which Keras 3.12 wants them in if there is one output, and not in a list of lists."""
+    return keras.tree.flatten(metrics) if isinstance(metrics, list) else metrics
+
+
 @register
 class FeaturesModel(keras.Model):
     """What `split_head` makes of a model: the same layers without the last, which it trains and saves nevertheless."""
@@ -85,6 +90,8 @@ class FeaturesModel(keras.Model):
         super().__init__(inputs=inputs, outputs=features, name=name or f"{model.name}_features")
         self.logits_model = model
         self.head = head
+        if head not in self._layers:  # Keras 3.12 finds the layers between inputs and outputs alone
+            self._layers = [*self._layers, head]
         if trainable is not None:
             self.trainable = trainable
 
@@ -115,8 +122,8 @@ class FeaturesModel(keras.Model):
             optimizer=optimizer,
             loss=loss,
             loss_weights=loss_weights,
-            metrics=metrics,
-            weighted_metrics=weighted_metrics,
+            metrics=of_one_output(metrics),
+            weighted_metrics=of_one_output(weighted_metrics),
             **kwargs,
         )
 

@@ -16,7 +16,8 @@ def make(kind, seed=0):
         return keras.Sequential([keras.Input((LENGTH,)), embedding, layers.Dense(HIDDEN, "relu"), layers.Dense(CLASSES)])
     inputs = keras.Input((LENGTH,), dtype="int32")
     if kind in ("tied", "untied"):
-        table = layers.ReversibleEmbedding(CLASSES, HIDDEN, mask_zero=True, tie_weights=kind == "tied", logit_soft_cap=2.0)
+        masks = "compute_mask" in vars(layers.ReversibleEmbedding)  # Keras 3.12 would make one of features, of another shape
+        table = layers.ReversibleEmbedding(CLASSES, HIDDEN, mask_zero=masks, tie_weights=kind == "tied", logit_soft_cap=2.0)
         return keras.Model(inputs, table(layers.Dense(HIDDEN, "relu")(table(inputs)), reverse=True))
     hidden = layers.Dense(HIDDEN, "relu")(layers.Embedding(CLASSES, HIDDEN, mask_zero=True)(inputs))
     return keras.Model(inputs, layers.Dense(CLASSES, use_bias=kind == "bias", kernel_regularizer="l2")(hidden))
