@@ -40,7 +40,7 @@ the table:
   first call       with compilation, which no other figure has in it
   Sizes of up to 100,000 logits are calls of the Loss object, with its checks and its reduction; larger ones of the function.
   time by N: N^1.0 is a time that doubles with the rows; memory below 1 MB is left out, as it cannot be told from noise.
-  Without --quick and --loss it takes 10 to 30 minutes for each backend; the machine should have nothing else to do.
+  Without --quick and --loss it takes many minutes for each backend; the machine should have nothing else to do.
 
 exit status:
   0  measured

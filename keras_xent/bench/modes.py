@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from ..parity.running import BACKEND
+from ..parity.running import BACKEND, compiled
 
 __all__ = ["BACKEND", "Copy", "Run", "stepping", "wait"]
 
@@ -57,7 +57,7 @@ def _tensorflow(function, mode):
             value = function(targets, *predictions)
         return value, *(tf.convert_to_tensor(one) for one in tape.gradient(value, predictions))
 
-    return _compiled(step, mode)
+    return compiled(step, mode)
 
 
 def _jax(function, mode):
@@ -67,37 +67,19 @@ def _jax(function, mode):
         value, gradients = jax.value_and_grad(lambda given: function(targets, *given))(predictions)
         return value, *gradients
 
-    return _compiled(step, mode)
+    return compiled(step, mode)
 
 
 def _torch(function, mode):
     import torch
 
-    function = _compiled(function, mode)
+    function = compiled(function, mode, torch_backend="inductor")
 
     def step(targets, *predictions):
         value = function(targets, *predictions)
         return value.detach(), *torch.autograd.grad(value, predictions)
 
     return step
-
-
-def _compiled(function, mode):
-    """The function in a mode of the active backend."""
-    if mode == "eager":
-        return function
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(function, jit_compile=mode == "xla")
-    if BACKEND == "jax":
-        import jax
-
-        return jax.jit(function)
-    import torch
-
-    torch._dynamo.reset()
-    return torch.compile(function)
 
 
 class Copy:
@@ -107,7 +89,7 @@ class Copy:
 
     def __init__(self, logits, mode):
         self.logits = logits
-        self.step = _compiled(lambda x: x + 1, mode)
+        self.step = compiled(lambda x: x + 1, mode, torch_backend="inductor")
 
     def prepared(self):
         """The logits."""

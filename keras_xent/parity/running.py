@@ -42,7 +42,7 @@ def rounded(values, dtype):
     return array(tensor(np.asarray(values), dtype)).astype("float64")
 
 
-def compiled(function, mode):
+def compiled(function, mode, torch_backend="aot_eager"):
     """`function` of tensors, run in one of `MODES`."""
     if mode == "eager":
         return function
@@ -57,7 +57,7 @@ def compiled(function, mode):
     import torch
 
     torch._dynamo.reset()
-    return torch.compile(function, backend="aot_eager")
+    return torch.compile(function, backend=torch_backend)
 
 
 def with_gradient(function, mode="eager"):
