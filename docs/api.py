@@ -15,8 +15,8 @@ import pdoc.docstrings
 
 import keras_xent  # before pdoc does it, which forbids what it imports to start processes
 
-ROOMS = ("bench", "distill", "domain", "findings", "fused", "parity", "reference", "tracing")
 PACKAGE = keras_xent.__name__
+BESIDE = ("bench", "domain", "findings", "parity", "tracing")  # rooms that `keras_xent.__all__` does not list
 
 
 def fence_examples(docstring):
@@ -30,8 +30,7 @@ def main(output):
     pdoc.docstrings.google = lambda docstring: from_google_style(fence_examples(docstring))
     pdoc.render.configure(docformat="google", show_source=False)
     keras_xent.explain = keras_xent.explain  # imported when it is asked for, which pdoc does not do
-    own = [f"!{PACKAGE}\\.(?!({'|'.join(ROOMS)})$)"]  # of the rooms, what stands in `__all__`
-    pdoc.pdoc(PACKAGE, *own, output_directory=output)
+    pdoc.pdoc(PACKAGE, *(f"{PACKAGE}.{room}" for room in BESIDE), output_directory=output)
 
 
 if __name__ == "__main__":
