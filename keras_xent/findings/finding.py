@@ -56,8 +56,16 @@ def found(code, evidence, remedy):
 
 HEADS = ("code", "severity", "evidence", "remedy")
 NONE = "Nothing was found."
-# Colours are the surroundings' own, so that it is readable in the dark too; long words may break on a telephone.
-STYLE = "text-align:left;vertical-align:top;padding:.3em .6em;overflow-wrap:anywhere;border-bottom:1px solid #8888"
+# Colours are the surroundings' own, so that it is readable in the dark too; on a telephone long words of the sentences may break,
+# but those of code and severity may not.
+STYLE = "text-align:left;vertical-align:top;padding:.3em .4em;border-bottom:1px solid #8888"
+SENTENCES = f"{STYLE};overflow-wrap:anywhere;min-width:6em"
+STYLES = {"code": STYLE, "severity": STYLE, "evidence": SENTENCES, "remedy": SENTENCES}
+
+
+def cell_of_table(head, words):
+    """One cell, below its head."""
+    return f'<td style="{STYLES[head]}">{html.escape(words)}</td>'
 
 
 class Findings(list):
@@ -73,10 +81,8 @@ class Findings(list):
     def _repr_html_(self):
         if not self:
             return f"<p>{NONE}</p>"
-        heads = "".join(f'<th style="{STYLE}">{head}</th>' for head in HEADS)
-        rows = "".join(
-            "<tr>" + "".join(f'<td style="{STYLE}">{html.escape(cell)}</td>' for cell in row) + "</tr>" for row in self._rows()
-        )
+        heads = "".join(f'<th style="{STYLES[head]}">{head}</th>' for head in HEADS)
+        rows = "".join("<tr>" + "".join(map(cell_of_table, HEADS, row)) + "</tr>" for row in self._rows())
         return f'<table style="border-collapse:collapse"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
 
     def __rich__(self):
