@@ -45,6 +45,8 @@ def losses_and_targets():
         "focal answers": (keras_xent.BinaryFocalCrossentropy(from_logits=True), answers),
         "divergence": (keras_xent.KLDivergence(from_logits=True), soft),
         "teacher": (keras_xent.DistillationLoss(3.0, targets="logits"), teacher),
+        "linear": (keras_xent.LinearSparseCategoricalCrossentropy(label_smoothing=0.1, chunk_size=4), labels),
+        "linear, some ignored": (keras_xent.LinearSparseCategoricalCrossentropy(ignore_class=-1), ignored),
     }
 
 
@@ -52,21 +54,32 @@ def features():
     return np.random.default_rng(0).normal(size=(BATCH * STEPS, FEATURES)).astype("float32")
 
 
-def new_model():
-    """A layer whose weights are the same each time, and which makes logits."""
-    model = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(NUM_CLASSES, name="head")])
-    kernel = np.random.default_rng(2).normal(size=(FEATURES, NUM_CLASSES)).astype("float32")
-    model.set_weights([kernel, np.zeros(NUM_CLASSES, "float32")])
-    return model
+def new_model(loss):
+    """Layers whose weights are the same each time; they make logits, or features where the loss knows the last layer."""
+    layers = keras.layers.Dense(FEATURES, name="hidden"), keras.layers.Dense(NUM_CLASSES, name="head")
+    model = keras.Sequential([keras.Input((FEATURES,)), *layers])
+    rng = np.random.default_rng(2)
+    model.set_weights([rng.normal(size=weights.shape).astype("float32") for weights in model.get_weights()])
+    if not isinstance(loss, keras_xent.LinearSparseCategoricalCrossentropy):
+        return model
+    features_model, head = keras_xent.fused.split_head(model)
+    loss.bind(head)
+    return features_model
 
 
 def fitted(loss, y_true, scope=contextlib.nullcontext):
     """Two epochs of `fit`."""
     with scope():
-        model = new_model()
+        model = new_model(loss)
         model.compile(optimizer=keras.optimizers.SGD(0.5), loss=loss)
     history = model.fit(features(), y_true, batch_size=BATCH, epochs=2, shuffle=False, verbose=0).history["loss"]
     return {"losses": history, "weights": [np.asarray(weights).tolist() for weights in model.get_weights()]}
+
+
+def is_spread(model):
+    """Whether the classes of the last layer really lie on several devices: a layout that matches no path is silently nothing."""
+    kernel = next(variable for variable in model.trainable_variables if variable.path.endswith("head/kernel"))
+    return kernel.value.sharding.shard_shape(kernel.shape)[1] < NUM_CLASSES
 
 
 def fitted_everywhere(scopes):
@@ -82,9 +95,11 @@ def on_jax():
     assert len(devices) == DEVICES
     mesh = keras.distribution.DeviceMesh((1, DEVICES), ("batch", "model"), devices)
     layout = keras.distribution.LayoutMap(mesh)
-    layout["head/kernel"], layout["head/bias"] = (None, "model"), ("model",)
+    layout[".*head/kernel"], layout[".*head/bias"] = (None, "model"), ("model",)
     by_classes = keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
     by_rows = keras.distribution.DataParallel(devices=devices)
+    with by_classes.scope():
+        assert all(is_spread(new_model(loss)) for loss, _ in losses_and_targets().values())
     return fitted_everywhere({"one": contextlib.nullcontext, "rows": by_rows.scope, "classes": by_classes.scope})
 
 
@@ -97,7 +112,7 @@ def on_tensorflow():
 def on_torch(path):
     import torch
 
-    one = {name: stepped(loss, y_true, new_model(), 0, 1) for name, (loss, y_true) in losses_and_targets().items()}
+    one = {name: stepped(loss, y_true, new_model(loss), 0, 1) for name, (loss, y_true) in losses_and_targets().items()}
     torch.multiprocessing.spawn(torch_process, args=(path,), nprocs=DEVICES)
     with open(path) as file:
         return {"one": one, "rows": json.load(file)}
@@ -110,7 +125,7 @@ def torch_process(rank, path):
     torch.distributed.init_process_group("gloo", init_method=f"file://{path}.rendezvous", rank=rank, world_size=DEVICES)
     results = {}
     for name, (loss, y_true) in losses_and_targets().items():
-        model = new_model()
+        model = new_model(loss)
         results[name] = stepped(loss, y_true, torch.nn.parallel.DistributedDataParallel(model), rank, DEVICES)
     if rank == 0:
         with open(path, "w") as file:

@@ -141,3 +141,32 @@ def test_second_derivatives(reduced):
             x.requires_grad_()
             (slopes,) = torch.autograd.grad(loss(x), x, create_graph=True)
             slopes.square().sum().backward()
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_forward_mode(reduced):
+    """Refused on each backend: on JAX by JAX itself, elsewhere with what to do instead."""
+    problem = Problem()
+    labels, kernel, x = tensor(problem.labels), tensor(problem.kernel), tensor(problem.features)
+    options = keras_xent.fused.linear.checked(None, 0.0, None, 0.0, None, "error", 4)
+
+    def loss(x):
+        made = keras_xent.fused.linear.Problem(labels, x, kernel, None, options)
+        return made.weighted_sum(tensor(problem.upstream)) if reduced else keras.ops.sum(made.losses())
+
+    if BACKEND == "jax":
+        import jax
+
+        with pytest.raises(TypeError, match=r"forward-mode autodiff \(jvp\) to a custom_vjp function"):
+            jax.jvp(loss, (x,), (x,))
+        return
+    with pytest.raises(NotImplementedError, match=r"no forward mode. For those pass `keras.ops.matmul\(features, kernel\)"):
+        if BACKEND == "tensorflow":
+            import tensorflow as tf
+
+            with tf.autodiff.ForwardAccumulator(x, tf.ones_like(x)):
+                loss(x)
+        else:
+            import torch
+
+            torch.func.jvp(loss, (x,), (x,))
