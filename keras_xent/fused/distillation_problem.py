@@ -78,7 +78,10 @@ def split_targets(y_true, features, num_classes, options):
             f"features.shape={tuple(features.shape)}, targets={options['targets']!r}, labels={options['labels']!r}."
         )
     soft, hard = unpack_targets(y_true, "sparse", None) if packed else (y_true, None)
-    return ops.reshape(soft, (*ops.shape(soft)[:-1], -1, 2)) if top_k and packed else soft, hard
+    if top_k and packed:
+        k = -1 if soft.shape[-1] is None else soft.shape[-1] // 2  # -1 would hide it from a graph of unknown rows
+        soft = ops.reshape(soft, (*ops.shape(soft)[:-1], k, 2))
+    return soft, hard
 
 
 def check_pairs(pairs, num_classes):
