@@ -11,7 +11,12 @@ from . import distill, fused, reference
 from .distill import DistillationLoss, distillation_loss, pack_targets
 from .domain import DOMAIN
 from .findings import DiagnoseFirstBatch, Finding, diagnose
-from .fused import LinearSparseCategoricalCrossentropy, linear_sparse_categorical_crossentropy
+from .fused import (
+    LinearDistillationLoss,
+    LinearSparseCategoricalCrossentropy,
+    linear_distillation_loss,
+    linear_sparse_categorical_crossentropy,
+)
 from .losses import (
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
@@ -60,6 +65,7 @@ __all__ = [
     "DistillationLoss",
     "Finding",
     "KLDivergence",
+    "LinearDistillationLoss",
     "LinearSparseCategoricalCrossentropy",
     "SparseCategoricalCrossentropy",
     "SparseCategoricalFocalCrossentropy",
@@ -74,6 +80,7 @@ __all__ = [
     "explain",
     "fused",
     "kl_divergence",
+    "linear_distillation_loss",
     "linear_sparse_categorical_crossentropy",
     "pack_targets",
     "reference",

@@ -10,6 +10,8 @@ the `values` of each id. (`keras.ops.scatter` is a loop in Python on PyTorch.)
 `is_usual(x)`: whether `x` is an ordinary tensor of numbers, about which nothing else needs to be asked; False where that takes
 more than a moment to see.
 `plain(x)`: a tensor out of one, with the attributes of a tensor: a `tf.Variable` has no `ndim`, for example.
+`values_and_slopes(function, x, factors)`: `function(x)`, one number per row of `x`, and the gradient of Σ factors · function(x)
+by `x`: now, not when somebody asks for it.
 `num_replicas()`: how many replicas of the program add up their gradients, under a distribution strategy of the backend.
 """
 
@@ -37,3 +39,4 @@ num_replicas = _backend.num_replicas
 is_usual = _backend.is_usual
 plain = _backend.plain
 scatter_add = _backend.scatter_add
+values_and_slopes = _backend.values_and_slopes

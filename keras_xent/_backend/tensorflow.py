@@ -34,6 +34,13 @@ def scatter_add(ids, values, num_classes):
     return sums
 
 
+def values_and_slopes(function, x, factors):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        values = function(x)
+    return values, tape.gradient(values, x, tf.cast(factors, values.dtype))
+
+
 def is_usual(x):
     return type(x) is _EAGER and (x.dtype.is_floating or x.dtype.is_integer)
 

@@ -24,6 +24,7 @@ from .arguments import (
 from .at_run_time import fail_unless_fits, fail_where_wrong, same_sizes, several_classes_when_run
 from .labels import (
     each_class_once,
+    each_id_once,
     exact_ids,
     invalid_labels,
     invalid_labels_message,
@@ -62,6 +63,7 @@ __all__ = [
     "drop_singleton_axis",
     "dtype_of",
     "each_class_once",
+    "each_id_once",
     "exact_ids",
     "exponent_q",
     "fail_unless_fits",

@@ -32,11 +32,28 @@ def each_class_once(times):
     known = _backend.read(times)
     if known is not None and (known > 1).any():
         where = tuple(int(i) for i in np.argwhere(known > 1)[0])
-        position = where[0] if len(where) == 2 else where[:-1]
-        raise ValueError(
-            f"`y_true` lists class {where[-1]} {int(known[where])} times at position {position}; expected each class once. To "
-            "fill up rows that list fewer than k classes, give the others a log-probability of -inf."
-        )
+        raise ValueError(_listed_again_message(where[-1], int(known[where]), where[:-1]))
+
+
+def each_id_once(ids, listed):
+    """The same of the ids themselves, of which `listed` count."""
+    known, listed = _backend.read(ids), _backend.read(listed)
+    if known is None or listed is None:
+        return
+    ordered = np.sort(np.where(listed, known, np.nan), axis=-1)  # NaN differs from itself
+    again = ordered[..., 1:] == ordered[..., :-1]
+    if again.any():
+        where = tuple(int(i) for i in np.argwhere(again)[0])
+        times = int((ordered[where[:-1]] == ordered[where]).sum())
+        raise ValueError(_listed_again_message(int(ordered[where]), times, where[:-1]))
+
+
+def _listed_again_message(class_id, times, where):
+    position = where[0] if len(where) == 1 else where
+    return (
+        f"`y_true` lists class {class_id} {times} times at position {position}; expected each class once. To fill up rows that "
+        "list fewer than k classes, give the others a log-probability of -inf."
+    )
 
 
 def exact_ids(labels, largest):

@@ -62,6 +62,13 @@ def per_example(y_true, y_pred, options, dtype, listener=None):
         counts = _labels.counted(hard, None, options["ignore_class"], "error")
         soft = blank_soft(soft, counts, axis, options)
         y_pred = run((BLANK,), {"y_pred": y_pred, "kept": counts, "axes": (axis,)}, listener)
+    losses = both_parts(soft, hard, y_pred, options, axis, dtype, listener, counts)
+    losses = _checks.fail_unless_fits(losses, fits)
+    return _checks.several_classes_when_run(losses, y_pred, axis)
+
+
+def both_parts(soft, hard, y_pred, options, axis, dtype, listener=None, counts=None):
+    """The losses from what the teacher said and the hard labels, or None; of what does not count the soft part is 0."""
     quantities = common_quantities(y_pred, options, axis, dtype)
     if not options["from_logits"]:
         quantities["logits"] = run(STUDENT_FROM_PROBS, quantities, listener)
@@ -78,8 +85,7 @@ def per_example(y_true, y_pred, options, dtype, listener=None):
         quantities["losses"] = losses
         quantities["label_losses"] = label_loss(hard, quantities["logits"], options, dtype, listener)
         losses = run((ADD,), quantities, listener)
-    losses = _checks.fail_unless_fits(losses, fits)
-    return _checks.several_classes_when_run(losses, y_pred, axis)
+    return losses
 
 
 def soft_loss(soft, quantities, options, axis, dtype, listener=None):

@@ -63,17 +63,30 @@ class Head:
         """The mask that the layer's logits would carry: an embedding called in reverse drops that of its features."""
         return None if is_embedding(self.layer) else _backend.mask_of(features)
 
-    def problem(self, y_true, features, options):
-        """Labels and features beside this kernel, the features in the dtype that the layer computes in."""
-        dtype = getattr(self.layer, "reverse_dtype", None) or self.layer.compute_dtype
-        own, given = getattr(self.layer, "logit_soft_cap", None), options["logit_softcap"]
+    @property
+    def dtype(self):
+        """The dtype that the layer computes in."""
+        return getattr(self.layer, "reverse_dtype", None) or self.layer.compute_dtype
+
+    @property
+    def logit_softcap(self):
+        """The layer's own cap, or None."""
+        return getattr(self.layer, "logit_soft_cap", None)
+
+    def with_own_cap(self, options):
+        """The options with the layer's own cap, if it has one."""
+        own, given = self.logit_softcap, options["logit_softcap"]
         if own is not None and given not in (None, own):
             raise ValueError(
                 f"`logit_softcap` is {given}, but the head {self.layer.name!r} caps its logits at {own} itself. Leave "
                 "`logit_softcap` out: the head's own counts."
             )
-        options = options | {"logit_softcap": given if own is None else own}
-        return Problem(y_true, ops.cast(features, dtype), self.kernel, self.bias, options, self.transposed)
+        return options | {"logit_softcap": given if own is None else own}
+
+    def problem(self, y_true, features, options):
+        """Labels and features beside this kernel, the features in the dtype that the layer computes in."""
+        features = ops.cast(features, self.dtype)
+        return Problem(y_true, features, self.kernel, self.bias, self.with_own_cap(options), self.transposed)
 
 
 def is_embedding(layer):

@@ -1,4 +1,4 @@
-"""Linear cross-entropy on JAX: what `sweep` does, with its gradients."""
+"""Linear losses on JAX: what `sweep` does, with its gradients."""
 
 import dataclasses
 import functools

@@ -4,8 +4,6 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from .slopes import losses_and_slopes
-
 
 def sweep(operands, plan, weights=None, wants=(True, True, True)):
     """The losses, and with `weights` the gradients of Σ_i weights_i loss_i by what is wanted of features, kernel and bias.
@@ -19,13 +17,12 @@ def sweep(operands, plan, weights=None, wants=(True, True, True)):
 
     def step(begin, size, carry):
         losses, by_features, by_kernel, by_bias = carry
-        of_chunk, labels = lax.dynamic_slice_in_dim(features, begin, size), lax.dynamic_slice_in_dim(operands.labels, begin, size)
+        of_chunk = lax.dynamic_slice_in_dim(features, begin, size)
+        targets = tuple(lax.dynamic_slice_in_dim(each, begin, size) for each in operands.targets)
         factors = None if weights is None else lax.dynamic_slice_in_dim(weights, begin, size).astype(sums)
         of_chunk = of_chunk.astype(kernel.dtype)
-        logits = multiply(of_chunk, kernel, (1,), (1 if plan.transposed else 0,), sums)
-        if bias is not None:
-            logits = logits + bias.astype(sums)
-        values, slopes = losses_and_slopes(logits, labels, operands.class_weight, plan, factors)
+        logits = make_logits(of_chunk, kernel, bias, plan.transposed)
+        values, slopes = plan.loss.losses_and_slopes(logits, targets, operands.shared, factors)
         losses = lax.dynamic_update_slice_in_dim(losses, values, begin, 0)
         if slopes is None:
             return losses, by_features, by_kernel, by_bias
@@ -65,13 +62,18 @@ def top_classes(operands, plan):
     num_classes, hidden = kernel.shape if plan.transposed else kernel.shape[::-1]
 
     def step(begin, size, found):
-        of_chunk = lax.dynamic_slice_in_dim(features, begin, size).astype(kernel.dtype)
-        logits = multiply(of_chunk, kernel, (1,), (1 if plan.transposed else 0,), wide(features))
-        logits = logits if operands.bias is None else logits + operands.bias.astype(logits.dtype)
+        of_chunk = lax.dynamic_slice_in_dim(features, begin, size)
+        logits = make_logits(of_chunk, kernel, operands.bias, plan.transposed)
         return lax.dynamic_update_slice_in_dim(found, logits.argmax(-1).astype("int32"), begin, 0)
 
     found = jnp.zeros(features.shape[:1], "int32")
     return chunked(step, len(features), plan.rows(num_classes, hidden, len(features)), found)
+
+
+def make_logits(features, kernel, bias, transposed):
+    """x W + b, in a dtype of at least float32."""
+    logits = multiply(features.astype(kernel.dtype), kernel, (1,), (1 if transposed else 0,), wide(features))
+    return logits if bias is None else logits + bias.astype(logits.dtype)
 
 
 def wide(features):

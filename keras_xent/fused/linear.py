@@ -1,6 +1,5 @@
 """Cross-entropy from features and the kernel of the output layer, without ever holding all logits."""
 
-import importlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -9,12 +8,15 @@ import numpy as np
 from keras import ops
 
 from .. import _backend, _checks, _labels
-from .._base import blank, register, widened
-from .._reduction import drop_uncounted
-from .plan import Operands, Plan
+from .._base import register, widened
+from .problem import FromFeatures, engine
 
-engine = importlib.import_module(f".{keras.backend.backend()}_linear", __package__)
-rows = importlib.import_module(f".{keras.backend.backend()}_sweep", __package__)
+if keras.backend.backend() == "torch":
+    from . import torch_slopes as crossentropy
+else:
+    from . import slopes as crossentropy
+
+__all__ = ["Problem", "checked", "engine", "linear_sparse_categorical_crossentropy"]
 
 
 def checked(ignore_class, label_smoothing, class_weight, z_loss, logit_softcap, invalid_labels, chunk_size):
@@ -30,82 +32,23 @@ def checked(ignore_class, label_smoothing, class_weight, z_loss, logit_softcap, 
     }
 
 
-class Problem:
-    """Labels, features and kernel that were found to fit, as matrices; what is asked of them is one number per row."""
+class Problem(FromFeatures):
+    """Labels beside features and kernel."""
 
     def __init__(self, y_true, features, kernel, bias, options, transposed=False):
-        self.features = _checks.float_tensor("features", features)
-        kernel = _checks.float_tensor("kernel", kernel)
-        bias = None if bias is None else _checks.float_tensor("bias", bias)
-        self.num_classes = check_shapes(self.features, kernel, bias, transposed)
-        self.dtype = _checks.dtype_of(self.features)
-        self.shape = ops.shape(self.features)[:-1]
+        super().__init__(features, kernel, bias, transposed, options["chunk_size"])
         labels = _checks.one_label_per_row(_checks.label_tensor(y_true), self.features, len(self.features.shape) - 1)
-        wanted = _checks.same_sizes(ops.shape(labels), self.shape)
-        self.fits = wanted
+        self.fits = _checks.same_sizes(ops.shape(labels), self.shape)
         self.labels = _labels.CheckedLabels(labels, self.num_classes, options["ignore_class"], options["invalid_labels"])
-        if self.labels.counts is not None:
-            self.features = blank(self.features, self.labels.counts, (len(self.features.shape) - 1,))
-        self.class_weight = None
-        if options["class_weight"] is not None:
-            weights = class_weights(options["class_weight"], self.num_classes)
-            self.class_weight = ops.convert_to_tensor(weights, dtype=widened(self.dtype))
-        flat = ops.reshape(self.features, (-1, self.features.shape[-1]))
-        self.operands = Operands(flat, kernel, bias, ops.reshape(self.labels.ids, (-1,)), self.class_weight)
-        numbers = {name: options[name] for name in ("label_smoothing", "z_loss", "logit_softcap", "chunk_size")}
-        self.plan = Plan(transposed=transposed, **numbers)
-
-    def losses(self):
-        """One loss per example, in the dtype that sums have."""
-        losses = ops.reshape(engine.losses(self.operands, self.plan), self.shape)
-        return self._settled(losses)
-
-    def weighted_sum(self, weights, with_gradient=True):
-        """Σ_i weights_i loss_i, with `weights` of the shape of the losses; wrong labels make it NaN or a runtime error."""
-        weights = self._settled(weights)
-        return engine.weighted_sum(self.operands, ops.reshape(weights, (-1,)), self.plan, with_gradient)
+        self.counts = self.labels.counts
+        class_weight = options["class_weight"]
+        if class_weight is not None:
+            class_weight = ops.convert_to_tensor(class_weights(class_weight, self.num_classes), dtype=widened(self.dtype))
+        numbers = {name: options[name] for name in ("label_smoothing", "z_loss", "logit_softcap")}
+        self._compute(crossentropy.SparseCrossentropy(**numbers), (ops.reshape(self.labels.ids, (-1,)),), (class_weight,))
 
     def _settled(self, values):
-        """One number per example: 0 where labels do not count, an error or NaN where they are wrong."""
-        values, counts = self.labels.settle(values), self.labels.counts
-        values = values if counts is None else drop_uncounted(values, counts)
-        return _checks.fail_unless_fits(values, self.fits)
-
-    def top_classes(self):
-        """The class with the largest logit of each example."""
-        return ops.reshape(rows.top_classes(self.operands, self.plan), self.shape)
-
-
-def check_shapes(features, kernel, bias, transposed=False):
-    """The number of classes, if features, kernel and bias fit each other."""
-    if len(features.shape) == 0:
-        raise ValueError("`features` is a scalar; expected shape (..., hidden), as the last hidden layer gives them.")
-    if len(kernel.shape) != 2:
-        raise ValueError(
-            "`kernel` must have shape (hidden, num_classes), as that of a `Dense` layer. Received: "
-            f"kernel.shape={tuple(kernel.shape)}."
-        )
-    hidden, num_classes = reversed(kernel.shape) if transposed else kernel.shape
-    if hidden is None or num_classes is None:
-        raise ValueError(f"The shape of `kernel` must be static. Received: kernel.shape={tuple(kernel.shape)}.")
-    if features.shape[-1] not in (hidden, None):
-        turned = features.shape[-1] == num_classes
-        raise ValueError(
-            f"`features` and `kernel` do not fit: features.shape={tuple(features.shape)} ends in {features.shape[-1]}, but "
-            f"`kernel` takes {hidden} features: kernel.shape={(hidden, num_classes)}, expected (hidden, num_classes). "
-            + ("Pass its transpose, `keras.ops.transpose(kernel)`." if turned else "Pass what the output layer is given.")
-        )
-    if num_classes < 2:
-        raise ValueError(
-            f"`kernel` has {num_classes} class: kernel.shape={(hidden, num_classes)}; expected num_classes > 1: one class leaves "
-            "nothing to tell apart. Consider using `BinaryCrossentropy` on a single sigmoid output."
-        )
-    if bias is not None and tuple(bias.shape) != (num_classes,):
-        raise ValueError(
-            f"`bias` must have one number per class, shape ({num_classes},), as kernel.shape={(hidden, num_classes)}. Received: "
-            f"bias.shape={tuple(bias.shape)}. Pass None if there is none."
-        )
-    return num_classes
+        return super()._settled(self.labels.settle(values))
 
 
 def class_weights(class_weight, num_classes):
@@ -179,5 +122,4 @@ def linear_sparse_categorical_crossentropy(
     options = checked(ignore_class, label_smoothing, class_weight, z_loss, logit_softcap, invalid_labels, chunk_size)
     problem = Problem(y_true, features, kernel, bias, options)
     losses = ops.cast(problem.losses(), problem.dtype)
-    counts = problem.labels.counts
-    return losses if counts is None else _backend.carry_mask(losses, counts)
+    return losses if problem.counts is None else _backend.carry_mask(losses, problem.counts)

@@ -1,32 +1,18 @@
 """`linear_sparse_categorical_crossentropy` as a loss for `compile`: it knows what each loss will be multiplied with."""
 
-import contextlib
-import contextvars
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from keras import ops
 
-from .. import _checks, _labels, _reduction
-from .._base import StepwiseLoss, blank, finite_rows, register, widened
-from .heads import NeedsHead
+from .. import _checks, _labels
+from .._base import blank, finite_rows, register
+from .features_loss import FeaturesLoss
 from .linear import checked
-
-training = contextvars.ContextVar("training", default=True)
-
-
-@contextlib.contextmanager
-def evaluation():
-    """No gradient will be asked for: TensorFlow cannot tell beforehand, and would make it beside the loss."""
-    token = training.set(False)
-    try:
-        yield
-    finally:
-        training.reset(token)
 
 
 @register
-class LinearSparseCategoricalCrossentropy(NeedsHead, StepwiseLoss):
+class LinearSparseCategoricalCrossentropy(FeaturesLoss):
     """`linear_sparse_categorical_crossentropy`, weighed and reduced: a loss for a model that ends in its features.
 
     loss = Σ_i v_i loss_i / N in nats, with v the sample weights; N is the number of losses that are neither masked nor
@@ -94,22 +80,12 @@ class LinearSparseCategoricalCrossentropy(NeedsHead, StepwiseLoss):
         self._configure(name, reduction, dtype, options)
         self.bind(head)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """One loss per example, neither weighed nor reduced."""
-        return self._problem(y_true, self._floats("features", y_pred)).losses()
-
     def _problem(self, y_true, features):
         return self._bound().problem(y_true, features, self._options)
-
-    def _mask_of(self, y_pred):
-        return self._bound().mask_of(y_pred)
 
     def _match(self, y_true, y_pred):
         axes = self._reduced_axes(y_pred)
         return _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, *axes), y_pred
-
-    def _reduced_axes(self, y_pred):
-        return (_checks.resolve_axis(-1, y_pred, "features"),)
 
     def _fits_when_run(self, y_true, y_pred):
         return _checks.same_sizes(ops.shape(y_true), ops.shape(y_pred)[:-1])
@@ -123,14 +99,3 @@ class LinearSparseCategoricalCrossentropy(NeedsHead, StepwiseLoss):
 
     def _blank(self, y_true, y_pred, kept, axes):
         return blank(y_true, kept, ())  # labels have no axis of features
-
-    def _reduced(self, y_true, y_pred, sample_weight, mask):
-        if self.reduction in (None, "none"):
-            return super()._reduced(y_true, y_pred, sample_weight, mask)
-        labels, features, weights, counts, kept, _, fits = self._prepared(y_true, y_pred, sample_weight, mask)
-        problem = self._problem(labels, features)
-        shares = _reduction.shares(ops.ones(problem.shape, dtype=widened(problem.dtype)), weights, counts, self.reduction)
-        if kept is not None:
-            shares = ops.where(kept, shares, 0.0)
-        shares = _checks.fail_unless_fits(shares, fits)
-        return ops.cast(problem.weighted_sum(shares, training.get()), self.dtype)

@@ -5,19 +5,22 @@ from typing import Any
 
 CHUNK = 2**24  # so many logits at a time: 64 MiB in float32
 NOT_TWICE = (
-    "Linear cross-entropy has first derivatives by reverse differentiation only: no second derivatives, and no forward mode. For "
-    "those pass `keras.ops.matmul(features, kernel) + bias` to `keras_xent.sparse_categorical_crossentropy(from_logits=True)`, "
-    "which holds all logits."
+    "A linear loss has first derivatives by reverse differentiation only: no second derivatives, and no forward mode. For those "
+    "pass `keras.ops.matmul(features, kernel) + bias` to `keras_xent.sparse_categorical_crossentropy(from_logits=True)` or "
+    "`keras_xent.distillation_loss`, which hold all logits."
 )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The options that are numbers. `transposed`: the kernel is (num_classes, hidden), as an embedding's table is."""
+    """What is the same for all arrays. `transposed`: the kernel is (num_classes, hidden), as an embedding's table is.
 
-    label_smoothing: float = 0.0
-    z_loss: float = 0.0
-    logit_softcap: float | None = None
+    `loss.losses_and_slopes(raw_logits, targets, shared, factors=None)` is what a chunk of logits costs: one loss per row, and
+    what `factors`, if given, make of the slopes by the logits, else None; a factor of 0 makes them 0. The logits are its own to
+    write over.
+    """
+
+    loss: Any = None
     transposed: bool = False
     chunk_size: int | None = None
 
@@ -35,10 +38,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Operands:
-    """The arrays: features (rows, hidden), labels (rows,), which are class ids, and what belongs to each class."""
+    """The arrays: features (rows, hidden), kernel and bias; tuples of what the loss is told of each row, and of all rows."""
 
     features: Any
     kernel: Any
     bias: Any
-    labels: Any
-    class_weight: Any
+    targets: Any
+    shared: Any

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from .._base import register
+from .features_loss import evaluation
 from .heads import Head, NeedsHead, check_head, describe, is_embedding, step_with
-from .linear_loss import evaluation
 
 OF_LOGITS = ("accuracy", "acc", "crossentropy", "ce")
 

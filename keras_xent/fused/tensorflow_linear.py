@@ -1,4 +1,4 @@
-"""Linear cross-entropy on TensorFlow: what `sweep` does, with its gradients."""
+"""Linear losses on TensorFlow: what `sweep` does, with its gradients."""
 
 import dataclasses
 

@@ -2,8 +2,6 @@
 
 import tensorflow as tf
 
-from .slopes import losses_and_slopes
-
 
 @tf.autograph.experimental.do_not_convert
 def sweep(operands, plan, weights=None, wants=(True, True, True)):
@@ -20,11 +18,11 @@ def sweep(operands, plan, weights=None, wants=(True, True, True)):
 
     def step(begin, size, totals):
         """What `size` rows from `begin` cost and what their features' gradient is; `totals` with theirs."""
-        of_chunk, labels = tf.cast(rows_of(features, begin, size), sums), rows_of(operands.labels, begin, size)
+        of_chunk, targets = rows_of(features, begin, size), tuple(rows_of(each, begin, size) for each in operands.targets)
+        of_chunk = tf.cast(of_chunk, sums)
         factors = None if weights is None else tf.cast(rows_of(weights, begin, size), sums)
-        logits = tf.matmul(of_chunk, kernel, transpose_b=plan.transposed)
-        logits = logits if bias is None else logits + bias
-        losses, slopes = losses_and_slopes(logits, labels, operands.class_weight, plan, factors)
+        logits = make_logits(of_chunk, kernel, bias, plan.transposed)
+        losses, slopes = plan.loss.losses_and_slopes(logits, targets, operands.shared, factors)
         of_rows, totals = [losses], dict(totals)
         if slopes is None:
             return of_rows, totals
@@ -81,6 +79,12 @@ def rows_of(values, begin, size):
     return tf.slice(values, [begin] + [0] * (len(values.shape) - 1), [size, *values.shape[1:]])
 
 
+def make_logits(features, kernel, bias, transposed):
+    """x W + b, in a dtype of at least float32."""
+    logits = tf.matmul(tf.cast(features, kernel.dtype), kernel, transpose_b=transposed)
+    return logits if bias is None else logits + tf.cast(bias, kernel.dtype)
+
+
 @tf.autograph.experimental.do_not_convert
 def top_classes(operands, plan):
     """The class with the largest logit of each row."""
@@ -89,12 +93,16 @@ def top_classes(operands, plan):
     num_classes, hidden = kernel.shape if plan.transposed else kernel.shape[::-1]
 
     def step(begin, size, totals):
-        logits = tf.matmul(tf.cast(rows_of(features, begin, size), kernel.dtype), kernel, transpose_b=plan.transposed)
-        logits = logits if bias is None else logits + tf.cast(bias, kernel.dtype)
+        logits = make_logits(rows_of(features, begin, size), kernel, bias, plan.transposed)
         return [tf.argmax(logits, -1, output_type="int32")], totals
 
     size = plan.rows(num_classes, hidden, features.shape[0])
     return chunked(step, features, size, (tf.int32,), ((),), {})[0][0]
+
+
+def factor_dtype(features):
+    """The dtype of what is multiplied."""
+    return wide(features)
 
 
 def wide(features):

@@ -1,4 +1,4 @@
-"""Linear cross-entropy on PyTorch: what `sweep` does, with its gradients."""
+"""Linear losses on PyTorch: what `sweep` does, with its gradients."""
 
 import dataclasses
 
@@ -47,7 +47,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def vmap(info, in_dims, *args):
         raise NotImplementedError(
-            "Linear cross-entropy has no rule for `torch.func.vmap`. Call it once on features of shape (..., hidden): it gives "
+            "A linear loss has no rule for `torch.func.vmap`. Call it once on features of shape (..., hidden): it gives "
             "one loss for each."
         )
 

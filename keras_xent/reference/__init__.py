@@ -24,6 +24,7 @@ from .focal import (
 )
 from .generalized import categorical_generalized_cross_entropy, categorical_generalized_cross_entropy_gradient
 from .linear import linear_sparse_categorical_crossentropy, linear_sparse_categorical_crossentropy_gradient
+from .linear_distillation import linear_distillation_loss, linear_distillation_loss_gradient
 from .reduction import reduce_losses, reduce_losses_gradient
 from .teachers import top_k_targets
 
@@ -42,6 +43,8 @@ __all__ = [
     "distillation_loss_gradient",
     "kl_divergence",
     "kl_divergence_gradient",
+    "linear_distillation_loss",
+    "linear_distillation_loss_gradient",
     "linear_sparse_categorical_crossentropy",
     "linear_sparse_categorical_crossentropy_gradient",
     "reduce_losses",

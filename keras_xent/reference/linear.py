@@ -57,9 +57,14 @@ def linear_sparse_categorical_crossentropy_gradient(
     _, counts = one_hot(y_true, logits, ignore_class, invalid_labels, -1)
     of_square = 2.0 * z_loss * log_sum_exp(logits) * np.exp(a.log_softmax(logits, -1))
     slopes = slopes + np.where(counts[..., None], of_square, 0.0)
+    return by_operands(slopes, raw, features, kernel, logit_softcap, upstream)
+
+
+def by_operands(slopes, raw, features, kernel, logit_softcap, upstream):
+    """From d loss_i / d z_ik to d Σ_i g_i loss_i / d features, d kernel and d bias."""
     if logit_softcap is not None:
         slopes = slopes / np.cosh(raw / logit_softcap) ** 2
-    slopes = np.broadcast_to(np.asarray(upstream, "float64"), counts.shape)[..., None] * slopes
+    slopes = np.broadcast_to(np.asarray(upstream, "float64"), slopes.shape[:-1])[..., None] * slopes
     features, kernel = np.asarray(features, "float64"), np.asarray(kernel, "float64")
     rows, of_rows = features.reshape(-1, features.shape[-1]), slopes.reshape(-1, slopes.shape[-1])
     return slopes @ kernel.T, rows.T @ of_rows, of_rows.sum(axis=0)

@@ -13,7 +13,7 @@ from keras import ops
 import keras_xent
 
 from .._base import StepwiseLoss
-from ..fused import LinearSparseCategoricalCrossentropy
+from ..fused import LinearDistillationLoss, LinearSparseCategoricalCrossentropy
 from ..parity.cases import KINDS, function_name
 from ..parity.fitting import own_arguments
 from ..parity.text import printable
@@ -46,10 +46,12 @@ def subject(loss: Any, y_pred: Any) -> Subject:
         return subject(named(loss), y_pred)
     if isinstance(loss, type) and issubclass(loss, keras.losses.Loss):
         return subject(made(loss, loss.__name__, {}), y_pred)
-    if isinstance(loss, LinearSparseCategoricalCrossentropy):
+    if isinstance(loss, (LinearDistillationLoss, LinearSparseCategoricalCrossentropy)):
+        sparse = isinstance(loss, LinearSparseCategoricalCrossentropy)
         raise ValueError(
             f"{type(loss).__name__} makes its logits itself, a chunk at a time, and forgets them. Explain "
-            "`keras_xent.SparseCategoricalCrossentropy(from_logits=True)` on the logits `head(features)` of a few rows."
+            f"`keras_xent.{'SparseCategoricalCrossentropy(from_logits=True)' if sparse else 'DistillationLoss'}` on the logits "
+            "`head(features)` of a few rows."
         )
     if isinstance(loss, StepwiseLoss):
         return Subject(loss, loss, shown(loss), False)

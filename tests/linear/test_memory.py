@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_xent
-from keras_xent.fused import linear
+from keras_xent.fused import distillation, distillation_problem, linear
 
 from ..backends import BACKEND, tensor
 
@@ -16,6 +16,20 @@ OPTIONS = linear.checked(None, 0.0, None, 0.0, None, "error", CHUNK)
 def losses(labels, features, kernel, transposed=False, reduced=True):
     problem = linear.Problem(labels, features, kernel, None, OPTIONS, transposed)
     return problem.weighted_sum(keras.ops.ones(len(labels))) if reduced else keras.ops.sum(problem.losses())
+
+
+def distilled(labels, features, kernel, teacher="top_k"):
+    """The same labels as what a teacher is sure of, or the same features as those of a teacher with another kernel."""
+    said = keras.ops.stack([keras.ops.cast(labels, "float32"), -0.1 * keras.ops.ones(len(labels))], -1)[:, None]
+    said = said if teacher == "top_k" else keras.ops.stop_gradient(features)
+    head = None if teacher == "top_k" else distillation_problem.Teacher(2.0 * kernel)
+    options = distillation.checked(2.0, teacher, "kl", 0.5, 0.0, None, True, "bucket", None, None, CHUNK)
+    problem = distillation_problem.DistillationProblem(said, features, kernel, None, head, options)
+    return problem.weighted_sum(keras.ops.ones(len(labels)))
+
+
+def distilled_from_features(*operands):
+    return distilled(*operands, teacher="features")
 
 
 def inputs(rows=ROWS, transposed=False):
@@ -38,6 +52,12 @@ if BACKEND == "jax":
     def temporaries(loss, *arguments):
         compiled = jax.jit(jax.value_and_grad(loss, (1, 2))).lower(*arguments).compile()
         return compiled.memory_analysis().temp_size_in_bytes
+
+    @pytest.mark.parametrize("loss", [distilled, distilled_from_features])
+    def test_temporaries_of_distillation(loss):
+        needed = temporaries(loss, *inputs())
+        assert needed < 0.5 * 4 * ROWS * CLASSES  # half of the student's logits, of which the dense loss holds several
+        assert temporaries(loss, *inputs(4 * ROWS)) - needed < 4 * 3 * ROWS * (2 * HIDDEN + 16)
 
     @pytest.mark.parametrize("reduced", [True, False])
     def test_temporaries(reduced):
@@ -75,6 +95,10 @@ if BACKEND == "torch":
         with Largest() as seen:
             loss(labels, *(leaf.requires_grad_() for leaf in leaves)).backward()
         return seen.elements
+
+    @pytest.mark.parametrize("loss", [distilled, distilled_from_features])
+    def test_no_tensor_of_distillation_is_larger_than_a_chunk_or_the_kernel(loss):
+        assert largest(loss, *inputs()) <= 2 * CLASSES * max(HIDDEN, CHUNK)  # some of it in float64
 
     @pytest.mark.parametrize("reduced", [True, False])
     def test_no_tensor_is_larger_than_a_chunk_or_the_kernel(reduced):
@@ -117,6 +141,10 @@ if BACKEND == "tensorflow":
                     if output.shape.is_fully_defined() and output.dtype.is_floating:
                         largest = max(largest, output.shape.num_elements())
         return largest
+
+    @pytest.mark.parametrize("loss", [distilled, distilled_from_features])
+    def test_no_tensor_of_the_graph_of_distillation_is_larger_than_a_chunk_or_the_kernel(loss):
+        assert elements(loss, *inputs()) <= CLASSES * max(HIDDEN, CHUNK)
 
     @pytest.mark.parametrize("reduced", [True, False])
     def test_no_tensor_of_the_graph_is_larger_than_a_chunk_or_the_kernel(reduced):
