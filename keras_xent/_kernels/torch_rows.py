@@ -90,12 +90,10 @@ class RowLosses:
         scratch = Scratch()
         if logits.numel() <= BLOCK:  # one block
             return self.work_on(logits, targets, gradient, upstream, scratch)
-        parts = [
-            self.work_on(
-                logits[rows], targets[rows], *(None if each is None else each[rows] for each in (gradient, upstream)), scratch
-            )
-            for rows in blocks(logits)
-        ]
+        parts = []
+        for rows in blocks(logits):
+            of_block, pulled = (None if each is None else each[rows] for each in (gradient, upstream))
+            parts.append(self.work_on(logits[rows], targets[rows], of_block, pulled, scratch))
         return [torch.cat(each) for each in zip(*parts, strict=True)]
 
     def work_on(self, logits, targets, gradient, upstream, scratch):
@@ -146,7 +144,7 @@ class _Differentiable(torch.autograd.Function):
         """As PyTorch's own, which looks the arguments' names up first: that takes a tenth of a small batch's time."""
         if transformed():
             return super().apply(*args)
-        return super(torch.autograd.Function, cls).apply(*unwrap_dead_wrappers(args))
+        return super(torch.autograd.Function, cls).apply(*unwrap_dead_wrappers(args))  # pyright: ignore[reportAttributeAccessIssue]
 
     @staticmethod
     def forward(kernel, logits, targets, made):
