@@ -7,6 +7,7 @@ import keras
 from .._base import register
 from .features_loss import evaluation
 from .heads import Head, NeedsHead, check_head, describe, is_embedding, step_with
+from .metrics import LinearMetric
 
 OF_LOGITS = ("accuracy", "acc", "crossentropy", "ce")
 
@@ -90,6 +91,7 @@ class FeaturesModel(keras.Model):
         super().__init__(inputs=inputs, outputs=features, name=name or f"{model.name}_features")
         self.logits_model = model
         self.head = head
+        self._looking = lambda: []
         if head not in self._layers:  # Keras 3.12 finds the layers between inputs and outputs alone
             self._layers = [*self._layers, head]
         if trainable is not None:
@@ -118,6 +120,8 @@ class FeaturesModel(keras.Model):
                         f"{self.head.name!r}. Pass the head that `keras_xent.fused.split_head` gave beside this model."
                     )
                 each.bind(Head(self.head))
+        looking = [each for each in keras.tree.flatten([metrics, weighted_metrics]) if isinstance(each, LinearMetric)]
+        self._looking = lambda: looking  # a list of metrics Keras would track, beside its own
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -135,6 +139,9 @@ class FeaturesModel(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The total loss; evaluation needs no gradients."""
         if training:
+            if keras.backend.backend() != "jax":  # which shows its metrics the kernel that the loss saw
+                for metric in self._looking():
+                    metric.look(y, y_pred)
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         with evaluation():
             return super().compute_loss(x, y, y_pred, sample_weight, training)

@@ -47,6 +47,24 @@ def test_same_weights_as_with_logits(kind, options):
         assert not np.array_equal(other, start)
 
 
+@pytest.mark.parametrize("kind", ["plain", "tied"])
+def test_metrics_of_training_are_those_of_the_model_with_logits(kind):
+    """They see the kernel that made the losses, though the optimizer has changed it by the time they are updated."""
+    x, y, weights = data()
+    usual = make(kind)
+    features_model, head = split_head(make(kind))
+    entropy = keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="entropy")
+    usual_loss = keras_xent.SparseCategoricalCrossentropy(from_logits=True)
+    usual.compile(keras.optimizers.SGD(3.0), usual_loss, weighted_metrics=["accuracy", entropy])
+    metrics = [fused.LinearSparseCategoricalAccuracy(head), fused.LinearPerplexity(head)]
+    loss = keras_xent.LinearSparseCategoricalCrossentropy(head)
+    features_model.compile(keras.optimizers.SGD(3.0), loss, weighted_metrics=metrics)
+    options = {"sample_weight": weights, "batch_size": len(x), "epochs": 3, "shuffle": False, "verbose": 0}
+    expected, actual = (model.fit(x, y, **options).history for model in (usual, features_model))
+    np.testing.assert_allclose(actual["accuracy"], expected["accuracy"], rtol=1e-6)
+    np.testing.assert_allclose(actual["perplexity"], np.exp(expected["entropy"]), rtol=1e-5)
+
+
 def test_predictions_are_those_of_the_model_with_logits():
     model = make("bias")
     features_model, head = split_head(model)
