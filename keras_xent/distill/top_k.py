@@ -152,10 +152,10 @@ def collect_rest(tempered_student, times_listed, others):
     """
     possible = ops.logical_and(ops.logical_not(times_listed > 0), tempered_student > -float("inf"))
     logits = ops.where(possible, tempered_student, FAR_BELOW)
-    top = ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True))
-    total = ops.sum(ops.where(possible, ops.exp(logits - top), 0.0), axis=-1)
+    top = ops.stop_gradient(steps.find_top_logit(logits, -1))
+    total = ops.sum(ops.where(possible, ops.exp(logits - top[..., None]), 0.0), axis=-1)
     ruled_out = ops.equal(total, 0)
-    logit = ops.squeeze(top, -1) + ops.log(ops.where(ruled_out, 1.0, total))
+    logit = top + ops.log(ops.where(ruled_out, 1.0, total))
     return ops.where(ops.equal(others, 0), FAR_BELOW, ops.where(ruled_out, -float("inf"), logit))
 
 

@@ -26,7 +26,10 @@ def padded_classes(operands, plan, *rest):
 def padded_rows(operands, plan, weights=None, *rest):
     """The last chunk of rows is filled up with the first rows, which enter the gradients."""
     more = 3
-    filled = {name: ops.concatenate([getattr(operands, name), getattr(operands, name)[:more]]) for name in ("features", "labels")}
+    filled = {
+        "features": ops.concatenate([operands.features, operands.features[:more]]),
+        "targets": tuple(ops.concatenate([each, each[:more]]) for each in operands.targets),
+    }
     weights = None if weights is None else ops.concatenate([weights, weights[:more]])
     losses, by_features, *others = sweep(dataclasses.replace(operands, **filled), plan, weights, *rest)
     return losses[:ROWS], None if by_features is None else by_features[:ROWS], *others
