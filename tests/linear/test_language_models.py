@@ -74,7 +74,7 @@ def data():
     return {"token_ids": words[:, :-1] * kept, "padding_mask": kept.astype("int32")}, words[:, 1:] * kept, kept.astype("float32")
 
 
-@pytest.mark.filterwarnings("ignore:`compile.. was not called as part of model loading")
+@pytest.mark.filterwarnings("ignore:.compile... was not called as part of model loading")
 @pytest.mark.parametrize("name", MODELS)
 def test_trains_as_with_logits(name, tmp_path):
     x, y, weights = data()
