@@ -78,6 +78,8 @@ def meaning_of(loss, y_true, y_pred):
         loss = keras.losses.get(by_shapes(y_true.shape, y_pred.shape))
     elif isinstance(loss, (str, Mapping)):
         loss = keras.losses.get(loss)
+    if isinstance(loss, type) and issubclass(loss, keras.losses.Loss):
+        loss = loss()
     if isinstance(loss, functools.partial):
         name, is_ours = named(loss.func)
         given = {} if loss.args else loss.keywords

@@ -33,7 +33,7 @@ def alignment(situation):
             "weights-broadcast",
             f"{seen}. Keras lines them up from the last axis: "
             + (f"it weighs axis {len(shape) - weights.ndim} instead of the examples." if silent else "it will raise an error."),
-            f"Give them an axis of size 1 for each missing one: `sample_weight{'[..., None]' * (len(shape) - weights.ndim)}`, "
+            f"Give them an axis of size 1 for each missing one: `sample_weight[...{', None' * (len(shape) - weights.ndim)}]`, "
             "or use `keras_xent`'s loss of that name, which lines them up from the first axis.",
         )
 
