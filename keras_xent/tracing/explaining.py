@@ -5,15 +5,16 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from .. import _backend, _reduction
+from .. import _reduction
 from ..parity.bounds import relative_bound
-from ..parity.running import BACKEND, array, having, with_gradient
+from ..parity.running import BACKEND, array, having
 from .beside import compared
 from .definition import case_of, checked
 from .gradients import formula_of
 from .inputs import Inputs, joined
 from .listening import Listener
 from .numbers import Collected, Summary
+from .programs import answered
 from .subjects import Subject, subject
 from .trace import Trace
 
@@ -74,9 +75,9 @@ def traced(told: Subject, inputs: Inputs) -> Trace:
     first = None
     while block is not None:
         block = block.with_tensor(told.loss)
-        answer = answered(asked, asked.called if not told.is_keras else asked.loss, block)
         listener.block(block.begin, block.rows)
         parts.append(told.loss._unreduced(block.y_true, block.y_pred, block.sample_weight, block.mask, listener))
+        answer = answered(asked, asked.called if not told.is_keras else asked.loss, block)
         answers.append(answer[0])
         gradient.add(answer[1], block.rows)
         if first is None:
@@ -116,17 +117,6 @@ def traced(told: Subject, inputs: Inputs) -> Trace:
         keras=None if theirs is None else compared(case, answer, theirs),
         subject=told.loss,
     )
-
-
-def answered(asked, called, block):
-    """The value of a loss and the gradient of its sum, as arrays."""
-
-    def of_predictions(y_pred):
-        if block.mask is not None:
-            y_pred = _backend.carry_mask(y_pred, block.mask)
-        return called(block.y_true, y_pred, block.sample_weight)
-
-    return with_gradient(of_predictions)(block.y_pred)
 
 
 def their_answer(asked, block):

@@ -1,6 +1,5 @@
 """What a person names, as the loss of this package that takes the same steps."""
 
-import copy
 import functools
 import inspect
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from keras import ops
 
 import keras_xent
 
-from .._base import StepwiseLoss
+from .._base import StepwiseLoss, copied
 from ..fused import LinearDistillationLoss, LinearSparseCategoricalCrossentropy
 from ..parity.cases import KINDS, function_name
 from ..parity.fitting import own_arguments
@@ -34,7 +33,7 @@ class Subject:
         """The same without its reduction."""
         if not isinstance(self.called, keras.losses.Loss):
             return self
-        called, loss = copy.copy(self.called), copy.copy(self.loss)
+        called, loss = copied(self.called), copied(self.loss)
         setattr(called, "reduction", "none")  # noqa: B010 (the type checker takes it for a function)
         loss.reduction = "none"
         return Subject(called, loss, self.name, self.is_keras)
@@ -53,9 +52,9 @@ def subject(loss: Any, y_pred: Any) -> Subject:
             f"`keras_xent.{'SparseCategoricalCrossentropy(from_logits=True)' if sparse else 'DistillationLoss'}` on the logits "
             "`head(features)` of a few rows."
         )
-    if isinstance(loss, StepwiseLoss):
+    if belongs_to(keras_xent, type(loss)):
         return Subject(loss, loss, shown(loss), False)
-    if isinstance(loss, keras.losses.Loss) and is_built_in(type(loss)):
+    if belongs_to(keras.losses, type(loss)):
         twin = twin_of(loss)
         return Subject(loss, twin, f"keras.losses.{shown(twin)}", True)
     if callable(loss) and not isinstance(loss, (type, keras.losses.Loss)):
@@ -88,17 +87,17 @@ def made(loss_class, name, arguments):
         raise ValueError(f"{name} needs arguments: pass a loss object. ({printable(str(error))})") from error
 
 
-def is_built_in(loss_class):
-    """Whether a class is Keras's own."""
-    return getattr(keras.losses, loss_class.__name__, None) is loss_class and loss_class.__name__ in KINDS
+def belongs_to(library, loss_class):
+    """Whether it is a loss of that library itself: a class that is derived from one may compute something else."""
+    return loss_class.__name__ in KINDS and getattr(library, loss_class.__name__, None) is loss_class
 
 
 def twin_of(loss):
     """The loss of this package with the arguments of one of Keras's."""
     name = type(loss).__name__
     arguments = own_arguments(loss, name)
-    if name == "SparseCategoricalCrossentropy":  # whose own config lacks its axis
-        arguments["axis"] = super(keras.losses.SparseCategoricalCrossentropy, loss).get_config().get("axis", -1)
+    if name == "SparseCategoricalCrossentropy":  # whose config lacks its axis; that of its base would import TensorFlow
+        arguments["axis"] = getattr(loss, "_fn_kwargs", {}).get("axis", -1)
     return getattr(keras_xent, name)(**arguments, reduction=loss.reduction, name=loss.name, dtype=loss.dtype)
 
 

@@ -143,3 +143,37 @@ def test_nothing_is_changed_by_being_explained(rng):
     config = loss.get_config()
     keras_xent.explain(loss, np.eye(4)[:3], y_pred, [1.0, 0.0, 2.0])
     assert (y_pred == before).all() and loss.get_config() == config
+
+
+def test_programs_are_those_of_their_loss():
+    """One that is compiled is used again for the same loss alone."""
+    y_true, y_pred = [[0.0, 1.0]], [[0.8, 0.2]]
+    loss = keras_xent.CategoricalFocalCrossentropy()
+    first = keras_xent.explain(loss, y_true, y_pred)
+    loss.gamma = 0.5
+    assert keras_xent.explain(loss, y_true, y_pred).value != first.value
+    assert keras_xent.explain(keras_xent.CategoricalFocalCrossentropy(), y_true, y_pred).value == first.value
+    saturated = [[1.0, 0.0]]
+    before = keras_xent.explain("categorical_crossentropy", y_true, saturated).value
+    epsilon = keras.config.epsilon()
+    try:
+        keras.config.set_epsilon(1e-3)
+        assert keras_xent.explain("categorical_crossentropy", y_true, saturated).value < before
+    finally:
+        keras.config.set_epsilon(epsilon)
+    assert keras_xent.explain("categorical_crossentropy", y_true, saturated).value == before
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="the other backends compile nothing")
+def test_few_programs_are_compiled():
+    """The steps, the reduction, the loss with its gradient, and Keras's: not each operation; and none again."""
+    import jax.monitoring
+
+    events = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: events.append(event))
+    y_true, y_pred = [1, 2, 3], np.random.default_rng(0).dirichlet(np.ones(13), 3).astype("float32")
+    keras_xent.explain("sparse_categorical_crossentropy", y_true, y_pred)
+    compiled = sum("backend_compile" in event for event in events)
+    assert 0 < compiled <= 10
+    keras_xent.explain("sparse_categorical_crossentropy", y_true, y_pred)
+    assert sum("backend_compile" in event for event in events) == compiled

@@ -139,6 +139,10 @@ def test_an_error_of_kerass_is_shown():
     assert "raises an error" in str(trace) and trace.to_dict()["keras"]["value"] is None
 
 
+class Derived(keras_xent.SparseCategoricalCrossentropy):
+    """Which might compute something else."""
+
+
 @pytest.mark.parametrize(
     ("loss", "y_true", "y_pred", "weights", "error", "words"),
     [
@@ -147,6 +151,7 @@ def test_an_error_of_kerass_is_shown():
         (3, [1], [[0.5, 0.5]], None, ValueError, "3 of type int"),
         (keras.losses.MeanSquaredError(), [1], [[0.5, 0.5]], None, ValueError, "There is no loss"),
         (np.sum, [1], [[0.5, 0.5]], None, ValueError, "There is no loss"),
+        (Derived(), [1], [[0.5, 0.5]], None, ValueError, "There is no loss Derived.* to explain"),
         ("DistillationLoss", [[1, 2]], [[0.5, 0.5]], None, ValueError, "DistillationLoss needs arguments"),
         (keras_xent.binary_crossentropy, [[1]], [[0.5]], [1.0], ValueError, "neither weighs nor reduces"),
         (keras_xent.categorical_crossentropy, [[1]], [[0.5, 0.5]], None, ValueError, "must have the same shape"),
