@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from .. import _reduction
+from ..findings.meaning import spelled_out
 from ..parity.bounds import relative_bound
 from ..parity.running import BACKEND, array, having
 from .beside import compared
@@ -60,7 +61,7 @@ def explain(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> T
     inputs = Inputs.of(y_true, y_pred, sample_weight)
     if not all(hasattr(each, "shape") for each in (inputs.y_true, inputs.y_pred)):
         subject(loss, y_pred).loss(y_true, y_pred, sample_weight)  # which says what is wrong with them
-    told = subject(loss, inputs.y_pred)
+    told = subject(spelled_out(loss, inputs.y_true.shape, inputs.y_pred.shape), inputs.y_pred)
     with having(told.loss.dtype):
         return traced(told, inputs)
 
@@ -132,6 +133,11 @@ def assert_same(reduced, value, told):
     value, reduced = np.asarray(value, "float64"), np.asarray(reduced, "float64")
     allowed = 8.0 * relative_bound(told.loss.dtype, max(value.size, 1))
     same = reduced.shape == value.shape and np.allclose(reduced, value, rtol=allowed, atol=1e-37, equal_nan=True)
+    if not same and not np.isfinite(value).all():
+        raise ValueError(
+            f"The loss is {value}, but its steps end in {reduced}: `y_pred` or `y_true` holds what {told.name} does not take. "
+            f"Expected for `y_pred`: {told.loss.domain.y_pred(told.loss.from_logits).words}."
+        )
     if not same:
         raise AssertionError(f"The steps of {told.name} end in {reduced}, but the loss is {value}: an error of keras_xent.")
 

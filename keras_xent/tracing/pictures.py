@@ -22,6 +22,8 @@ def new_figure(width, height, path=None):
 def picture(trace, path=None):
     """A figure of matplotlib; written to `path`, if there is one."""
     examples = Examples(trace)
+    if not examples.number:
+        raise ValueError("There is no example to draw: the batch is empty.")
     classes = [most_telling(examples, place) for place in range(examples.number)]
     with new_figure(10.0, 9.5, path) as figure:
         figure.suptitle(trace.loss if len(trace.loss) < 90 else f"{trace.loss[:87]}…", fontsize=11)
@@ -71,11 +73,11 @@ def draw_shares(figure, examples, classes):
     """What each class adds to the loss."""
     what = "output" if examples.kind == "answers" else "class"
     figure.suptitle(f"What each {what} adds to the loss, in nats", fontsize=10, color=GRAY)
-    shares = examples.shares()
+    shares, losses = examples.shares(classes)
     for place, (axes, shown) in enumerate(zip(figure.subplots(1, len(classes), squeeze=False)[0], classes, strict=True)):
-        axes.bar(np.arange(len(shown)), np.where(np.isfinite(shares[place][shown]), shares[place][shown], 0.0), 0.6, color=RED)
+        axes.bar(np.arange(len(shown)), np.where(np.isfinite(shares[place]), shares[place], 0.0), 0.6, color=RED)
         label_classes(axes, shown, place)
-        axes.set_title(f"example {place}: {shares[place].sum():.5g}", fontsize=9)
+        axes.set_title(f"example {place}: {losses[place]:.5g}", fontsize=9)
 
 
 def label_classes(axes, shown, place):

@@ -160,6 +160,21 @@ def test_what_pictures_draw(trace):
     assert "nothing is clipped" in from_logits.subfigs[2].axes[0].get_xlabel()
 
 
+def test_pictures_of_many_classes(rng):
+    """They take the memory of a few rows, not the square of one: 8 GB here."""
+    loss = keras_xent.SparseCategoricalFocalCrossentropy(from_logits=True, label_smoothing=0.1)
+    trace = keras_xent.explain(loss, [31_999, 2], rng.normal(size=(2, 32_000)))
+    shares = trace.plot().subfigs[1].axes
+    assert [axes.get_title() for axes in shares] == [f"example {i}: {loss:.5g}" for i, loss in enumerate(trace.losses)]
+    top = max(bar.get_height() for bar in shares[0].containers[0])
+    assert 0.9 * trace.losses[0] * 0.89 < top < trace.losses[0]
+
+
+def test_there_is_nothing_to_draw():
+    with pytest.raises(ValueError, match="the batch is empty"):
+        keras_xent.explain("categorical_crossentropy", np.zeros((0, 3)), np.zeros((0, 3))).plot()
+
+
 @pytest.mark.parametrize("divergence", ["kl", "reverse_kl", "jsd", "crossentropy"])
 def test_shares_of_distillation_add_up(rng, divergence):
     loss = keras_xent.DistillationLoss(3.0, targets="logits", divergence=divergence)
