@@ -12,11 +12,15 @@ from keras import ops
 import keras_xent
 
 from .._base import StepwiseLoss, copied
-from ..fused import LinearDistillationLoss, LinearSparseCategoricalCrossentropy
 from ..parity.cases import KINDS, function_name
 from ..parity.fitting import own_arguments
 from ..parity.text import printable
 
+# What is explained in the place of a loss that never has all its logits.
+LINEAR = {
+    "LinearSparseCategoricalCrossentropy": "SparseCategoricalCrossentropy(from_logits=True)",
+    "LinearDistillationLoss": "DistillationLoss",
+}
 FUNCTIONS = {function_name(loss): loss for loss in KINDS}
 
 
@@ -45,13 +49,8 @@ def subject(loss: Any, y_pred: Any) -> Subject:
         return subject(named(loss), y_pred)
     if isinstance(loss, type) and issubclass(loss, keras.losses.Loss):
         return subject(made(loss, loss.__name__, {}), y_pred)
-    if isinstance(loss, (LinearDistillationLoss, LinearSparseCategoricalCrossentropy)):
-        sparse = isinstance(loss, LinearSparseCategoricalCrossentropy)
-        raise ValueError(
-            f"{type(loss).__name__} makes its logits itself, a chunk at a time, and forgets them. Explain "
-            f"`keras_xent.{'SparseCategoricalCrossentropy(from_logits=True)' if sparse else 'DistillationLoss'}` on the logits "
-            "`head(features)` of a few rows."
-        )
+    if type(loss).__name__ in LINEAR:
+        raise of_features(type(loss).__name__)
     if belongs_to(keras_xent, type(loss)):
         return Subject(loss, loss, shown(loss), False)
     if belongs_to(keras.losses, type(loss)):
@@ -71,6 +70,8 @@ def named(name):
     if isinstance(found, keras.losses.Loss):
         return found
     name = getattr(found, "__name__", name)
+    if name in LINEAR:
+        raise of_features(name)
     name = FUNCTIONS.get(name, name)
     if name not in KINDS:
         raise unknown(repr(name))
@@ -141,6 +142,14 @@ def shown(loss):
     ]
     told += [f"dtype={loss.dtype!r}"] if loss.dtype != keras.config.floatx() else []
     return f"{type(loss).__name__}({', '.join(told)})"
+
+
+def of_features(name):
+    """An error for a loss that takes features."""
+    return ValueError(
+        f"{name} makes its logits itself, a chunk at a time, and forgets them. Explain `keras_xent.{LINEAR[name]}` on the logits "
+        "`head(features)` of a few rows."
+    )
 
 
 def unknown(what):
