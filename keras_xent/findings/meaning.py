@@ -77,8 +77,7 @@ def meaning_of(loss, y_true, y_pred):
     loss = spelled_out(loss, y_true.shape, y_pred.shape)
     if isinstance(loss, (str, Mapping)):
         loss = keras.losses.get(loss)
-    if isinstance(loss, type) and issubclass(loss, keras.losses.Loss):
-        loss = loss()
+    loss = made(loss)
     if isinstance(loss, functools.partial):
         name, is_ours = named(loss.func)
         given = {} if loss.args else loss.keywords
@@ -124,6 +123,11 @@ def by_function():
 def named(function):
     """The name of the class whose function it is, and whether it is of this package."""
     return next((names for known, names in by_function().items() if known is function), (None, False))
+
+
+def made(loss: Any) -> Any:
+    """An object of a class, as `compile` makes one."""
+    return loss() if isinstance(loss, type) and issubclass(loss, keras.losses.Loss) else loss
 
 
 def spelled_out(loss, true_shape, pred_shape):
