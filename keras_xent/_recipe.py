@@ -43,14 +43,8 @@ def run(recipe, quantities, listener=None):
         return tell(listener, recipe, quantities)
     value = None
     for step in recipe:
-        value = take(step, quantities)
-    return value
-
-
-def take(step, quantities):
-    """What a step makes, which becomes one of the quantities."""
-    value = step.function(**{parameter: quantities[name] for parameter, name in step.takes.items()})
-    quantities[step.gives] = value
+        value = step.function(**{parameter: quantities[name] for parameter, name in step.takes.items()})
+        quantities[step.gives] = value
     return value
 
 
@@ -66,4 +60,4 @@ def tell(listener, recipe, quantities):
 def values_of(recipe, quantities):
     """What each step makes; `quantities` stay as they are."""
     quantities = dict(quantities)
-    return [take(step, quantities) for step in recipe]
+    return [run((step,), quantities) for step in recipe]
