@@ -3,7 +3,6 @@
 In order: dtypes, shapes, which positions count, the per-example losses (`call`), weights, mask, reduction.
 """
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +36,13 @@ def evaluate(per_example, y_true, y_pred, options):
     y_pred = _checks.float_tensor("y_pred", y_pred)
     dtype = _checks.dtype_of(y_pred)
     return ops.cast(per_example(y_true, y_pred, options, widened(dtype)), dtype)
+
+
+def copied(loss):
+    """Another object with the same attributes. `copy.copy` would save and load it, and import TensorFlow on the way."""
+    other = object.__new__(type(loss))
+    other.__dict__.update(vars(loss))
+    return other
 
 
 class StepwiseLoss(keras.losses.Loss):
@@ -78,7 +84,7 @@ class StepwiseLoss(keras.losses.Loss):
 
     def _with(self, **options):
         """A copy with other options, unchecked: a temperature may be what only the running program knows."""
-        other = copy.copy(self)
+        other = copied(self)
         other.__dict__.update(options)
         return other
 

@@ -8,6 +8,8 @@ as it is taken.
 
 import inspect
 
+from . import _backend
+
 
 class Step:
     """One line of a recipe: `gives` is the name of what `function` makes."""
@@ -34,14 +36,28 @@ class Step:
 def run(recipe, quantities, listener=None):
     """Takes every step of `recipe`; returns what the last one made.
 
-    `quantities` maps names to values and is filled as the steps are taken. `listener(step, value, taken)` is called after each,
+    `quantities` maps names to values and is filled as the steps are taken. `listener(step, value, taken)` hears of each,
     `taken` being what the step was given, by parameter.
     """
+    if listener is not None:
+        return tell(listener, recipe, quantities)
     value = None
     for step in recipe:
-        taken = {parameter: quantities[name] for parameter, name in step.takes.items()}
-        value = step.function(**taken)
+        value = step.function(**{parameter: quantities[name] for parameter, name in step.takes.items()})
         quantities[step.gives] = value
-        if listener is not None:
-            listener(step, value, taken)
     return value
+
+
+def tell(listener, recipe, quantities):
+    """Takes all steps, in one program where that is faster, and then tells of them one by one."""
+    value = None
+    for step, value in zip(recipe, _backend.at_once(values_of, tuple(recipe), quantities), strict=True):
+        listener(step, value, {parameter: quantities[name] for parameter, name in step.takes.items()})
+        quantities[step.gives] = value
+    return value
+
+
+def values_of(recipe, quantities):
+    """What each step makes; `quantities` stay as they are."""
+    quantities = dict(quantities)
+    return [run((step,), quantities) for step in recipe]

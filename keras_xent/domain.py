@@ -29,6 +29,9 @@ class Values:
     Example:
         >>> keras_xent.DOMAIN["KLDivergence"].probs.words
         'probabilities that add up to 1; they are not renormalised'
+
+    Source:
+        The definitions: `keras_xent.reference`.
     """
 
     words: str
@@ -86,6 +89,9 @@ class Domain:
     Example:
         >>> keras_xent.SparseCategoricalCrossentropy.domain.y_true.words
         'class ids: whole numbers from 0 to num_classes - 1'
+
+    Source:
+        `keras_xent.DOMAIN`, which has one for each loss.
     """
 
     y_true: Values | Mapping[str, Values]

@@ -12,6 +12,8 @@ more than a moment to see.
 `plain(x)`: a tensor out of one, with the attributes of a tensor: a `tf.Variable` has no `ndim`, for example.
 `values_and_slopes(function, x, factors)`: `function(x)`, one number per row of `x`, and the gradient of Σ factors · function(x)
 by `x`: now, not when somebody asks for it.
+`at_once(function, recipe, quantities)`: the list `function(recipe, quantities)`, of quantities by name; as one program, if each
+operation by itself would have to be compiled.
 `num_replicas()`: how many replicas of the program add up their gradients, under a distribution strategy of the backend.
 """
 
@@ -33,6 +35,7 @@ def read(x):
 
 
 fail_unless = _backend.fail_unless
+at_once = _backend.at_once
 carry_mask = _backend.carry_mask
 mask_of = _backend.mask_of
 num_replicas = _backend.num_replicas

@@ -36,6 +36,32 @@ def values_and_slopes(function, x, factors):
     return values, pull(factors.astype(values.dtype))[0]
 
 
+def at_once(function, recipe, quantities):
+    tensors = {name: value for name, value in quantities.items() if isinstance(value, jax.Array)}
+    rest = tuple((name, type(value), value) for name, value in quantities.items() if name not in tensors)
+    kinds = tuple((name, jax.typeof(value)) for name, value in tensors.items())
+    try:
+        program, static = _program(function, recipe, rest, kinds)
+    except TypeError:  # of what cannot be a key
+        return function(recipe, quantities)
+    made = iter(program(tensors))
+    return [next(made) if value is None else value for value in static]
+
+
+@functools.lru_cache(maxsize=256)
+def _program(function, recipe, rest, kinds):
+    """What makes the tensors, and the values in their places that are none; these are known once it has run."""
+    del kinds  # for which it is the same
+    static = []
+
+    def traced(tensors):
+        values = function(recipe, {name: value for name, _, value in rest} | tensors)
+        static[:] = [None if isinstance(value, jax.Array) else value for value in values]
+        return [value for value in values if isinstance(value, jax.Array)]
+
+    return jax.jit(traced), static
+
+
 def is_usual(x):
     return isinstance(x, jax.Array) and getattr(x.dtype, "kind", None) in _NUMBERS
 

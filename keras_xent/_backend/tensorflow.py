@@ -41,6 +41,10 @@ def values_and_slopes(function, x, factors):
     return values, tape.gradient(values, x, tf.cast(factors, values.dtype))
 
 
+def at_once(function, recipe, quantities):
+    return function(recipe, quantities)
+
+
 def is_usual(x):
     return type(x) is _EAGER and (x.dtype.is_floating or x.dtype.is_integer)
 

@@ -16,7 +16,33 @@ OURS = "keras_xent"
 
 @dataclass
 class Measurement:
-    """One contender on one loss, size and mode; medians with quartiles are `{"median", "low", "high"}`."""
+    """What was measured of one contender on one loss, size and mode: a row of the table of `Results`.
+
+    Medians with quartiles are `{"median", "low", "high"}`; what was not measured is None.
+
+    Args:
+        loss, size, call, backend, mode, contender, dtype, device: What was measured: a loss by its name, a size such as
+            `"128x10"`, through the `"function"` or the `"object"`, by whom (`"keras_xent"`, `"Keras"`, or a peer) and on what.
+        first_seconds: Seconds of the first call, which compiles.
+        seconds: Seconds of one call for loss and gradient.
+        ratio: The same as a multiple of Keras's, in the same round.
+        copies: The same as a multiple of one pass over the logits.
+        rounds: How many rounds there were.
+        value_error, gradient_error: The largest relative error against `keras_xent.reference`.
+        memory: The peak in bytes beside the inputs, and ...
+        memory_copies, memory_ratio: ... as a multiple of the logits' bytes, and of Keras's peak.
+        problem: Why there is no time.
+
+    Example:
+        >>> one = keras_xent.bench.Measurement("sparse", "128x10", "function", "jax", "jit", "optax", problem="not installed")
+        >>> one.place  # what is compared with each other
+        ('sparse', '128x10', 'function', 'jax', 'jit')
+        >>> one.seconds is None, one.problem
+        (True, 'not installed')
+
+    Source:
+        `keras_xent.bench.run`, which makes them.
+    """
 
     loss: str
     size: str
@@ -46,7 +72,27 @@ class Measurement:
 
 @dataclass
 class Results:
-    """What `keras_xent.bench.run` found."""
+    """What `keras_xent.bench.run` found: prints as a table, and has `to_dict()` and `exit_status`.
+
+    Args:
+        command: The command that measures the same.
+        machine: The machine: processor, cores, memory in GB, system, and the load before it began.
+        settings: By backend: versions and the device.
+        measurements: A `Measurement` for each contender, loss, size and mode.
+        notes: What was left out, and why.
+        crashes: Processes that ended without an answer.
+
+    Example:
+        >>> times = {"seconds": {"median": 2e-3}, "first_seconds": 0.5, "ratio": {"median": 0.5, "low": 0.4, "high": 0.6}}
+        >>> one = keras_xent.bench.Measurement("sparse", "128x10", "function", "jax", "jit", "keras_xent", **times)
+        >>> results = keras_xent.bench.Results("keras-xent bench", machine={}, measurements=[one])
+        >>> heads, rows = results.table()
+        >>> dict(zip(heads, rows[0]))["ratio to Keras"], results.exit_status
+        ('0.50 (0.40 to 0.60)', 0)
+
+    Source:
+        `keras_xent.bench.run`, which makes them.
+    """
 
     command: str
     machine: dict[str, Any]

@@ -25,6 +25,14 @@ def numbers(values):
     return array.astype("float32") if str(array.dtype) in _checks.HALF_PRECISION else array
 
 
+def real_numbers(name, values):
+    """The same of targets and weights, which have to be real numbers."""
+    array = numbers(values)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"`{name}` must hold real numbers. Received: an array of dtype {array.dtype}.")
+    return array
+
+
 def dtype_of(values):
     """The dtype as Keras names it, before anything is converted."""
     if keras.ops.is_tensor(values):
@@ -39,7 +47,10 @@ def arrays(structure):
     if hasattr(structure, "to_numpy"):  # of pandas
         return structure.to_numpy()
     if isinstance(structure, (list, tuple)) and all(is_plain(one) for one in structure):
-        return np.asarray(structure)
+        try:
+            return np.asarray(structure)
+        except ValueError as error:
+            raise ValueError("Lists within a list must be of one length to be an array. Pad them, or pass an array.") from error
     if isinstance(structure, dict):
         return {key: arrays(one) for key, one in structure.items()}
     if isinstance(structure, (list, tuple)):
@@ -69,7 +80,9 @@ def first_batch(x, y=None, sample_weight=None):
                 f"`x` is a {type(x).__name__}, out of which a batch cannot be taken without being lost for training. Pass the "
                 "arrays of one batch, or a data set that can be read again."
             )
-        batch = next(iter(x))
+        batch = next(iter(x), None)
+        if batch is None:
+            raise ValueError(f"`x` is a data set ({type(x).__name__}) without a batch: there is nothing to look at.")
     else:
         return x, y, sample_weight
     if y is not None or sample_weight is not None:

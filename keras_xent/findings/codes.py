@@ -20,6 +20,7 @@ CODES = {
     "softmax-with-binary": Code("warning", "a softmax over three or more classes goes to a binary loss"),
     "saturated": Code("warning", "wrong predictions are so sure that their gradient is 0"),
     "non-finite-predictions": Code("error", "the model's outputs hold NaN or infinity"),
+    "non-finite-data": Code("error", "targets or sample weights hold NaN or infinity"),
     "onehot-with-sparse": Code("error", "targets with a class axis go to a sparse loss"),
     "integers-with-dense": Code("error", "class ids go to a loss that takes one target per class"),
     "shapes-differ": Code("error", "targets and outputs have shapes that the loss cannot compare"),

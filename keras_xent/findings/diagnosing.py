@@ -53,6 +53,7 @@ def diagnose(
         - `softmax-with-binary`: a softmax over three or more classes goes to a binary loss
         - `saturated`: wrong predictions are so sure that their gradient is 0
         - `non-finite-predictions`: the model's outputs hold NaN or infinity
+        - `non-finite-data`: targets or sample weights hold NaN or infinity
         - `onehot-with-sparse`: targets with a class axis go to a sparse loss
         - `integers-with-dense`: class ids go to a loss that takes one target per class
         - `shapes-differ`: targets and outputs have shapes that the loss cannot compare
@@ -73,7 +74,7 @@ def diagnose(
     Raises:
         ValueError: A model without weights, a loss or targets; numbers of examples that differ; targets, losses or weights that
             belong to no output; an iterator, out of which a batch would be lost.
-        TypeError: A `model` that is none.
+        TypeError: A `model` that is none; targets or weights that are no numbers.
 
     Differs from Keras:
         Keras has nothing of the kind: most of these mistakes train without a word.

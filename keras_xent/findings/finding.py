@@ -69,7 +69,21 @@ def cell_of_table(head, words):
 
 
 class Findings(list):
-    """A list of findings that prints well: as text, in a notebook, and as a table by `rich.print`."""
+    """A list of `Finding` that prints well: as text, in a notebook, and as a table by `rich.print`.
+
+    Args:
+        findings: Any number of them, as for a list.
+
+    Example:
+        >>> findings = keras_xent.findings.Findings()
+        >>> print(findings)
+        Nothing was found.
+        >>> findings == [], bool(findings)  # in all else it is a list
+        (True, False)
+
+    Source:
+        `keras_xent.diagnose`, which returns them.
+    """
 
     def __str__(self):
         """One after the other."""

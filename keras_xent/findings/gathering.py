@@ -10,7 +10,7 @@ from ..distill.distiller import Distiller
 from ..distill.keras_adapter import KerasDistillation
 from ..distill.outputs import match_outputs
 from ..distill.targets import split_targets
-from .asking import answers, arrays, dtype_of, first, numbers
+from .asking import answers, arrays, dtype_of, first, numbers, real_numbers
 from .heads import head_of
 from .meaning import DISTRIBUTIONS, TEACHER, Meaning, meaning_of
 from .situation import Situation
@@ -61,9 +61,9 @@ def gather(model, x, y, loss, sample_weight, max_examples):
 
 def situations(place, meaning, targets, output, mask, weights, **rest):
     """The situation of one loss; of packed targets two, that of the teacher and that of the labels."""
-    y_pred, y_true = numbers(output), numbers(targets)
+    y_pred, y_true = numbers(output), real_numbers("y", targets)
     mask = None if mask is None else numbers(mask)
-    weights = None if weights is None else numbers(weights)
+    weights = None if weights is None else real_numbers("sample_weight", weights)
     if y_true.size > MOST:
         y_true, weights = y_true[: len(y_pred)], weights if weights is None or not weights.ndim else weights[: len(y_pred)]
     if mask is not None and len(mask) < len(y_true):  # the mask of the others is not known

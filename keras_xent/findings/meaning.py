@@ -74,10 +74,10 @@ class Meaning:
 
 def meaning_of(loss, y_true, y_pred):
     """The `Meaning` of a loss as `compile` takes it; None for a loss that is no cross-entropy, or that cannot be known."""
-    if isinstance(loss, str) and loss.lower() in ("crossentropy", "ce"):
-        loss = keras.losses.get(by_shapes(y_true.shape, y_pred.shape))
-    elif isinstance(loss, (str, Mapping)):
+    loss = spelled_out(loss, y_true.shape, y_pred.shape)
+    if isinstance(loss, (str, Mapping)):
         loss = keras.losses.get(loss)
+    loss = made(loss)
     if isinstance(loss, functools.partial):
         name, is_ours = named(loss.func)
         given = {} if loss.args else loss.keywords
@@ -125,8 +125,15 @@ def named(function):
     return next((names for known, names in by_function().items() if known is function), (None, False))
 
 
-def by_shapes(true_shape, pred_shape):
-    """What Keras takes the word "crossentropy" for."""
+def made(loss: Any) -> Any:
+    """An object of a class, as `compile` makes one."""
+    return loss() if isinstance(loss, type) and issubclass(loss, keras.losses.Loss) else loss
+
+
+def spelled_out(loss, true_shape, pred_shape):
+    """A loss as it is given; the word "crossentropy" as the name of what Keras takes it for."""
+    if not isinstance(loss, str) or loss.lower() not in ("crossentropy", "ce") or not len(pred_shape):
+        return loss
     if pred_shape[-1] == 1:
         return "binary_crossentropy"
     sparse = len(true_shape) < len(pred_shape) or (true_shape[-1] == 1 and pred_shape[-1] > 1)

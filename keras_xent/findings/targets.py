@@ -9,6 +9,29 @@ from .situation import share, short
 LARGEST = {"bfloat16": 2**8, "float16": 2**11, "float32": 2**24}  # up to which every whole number is there
 
 
+def not_finite(situation):
+    """NaN and infinity in what is given beside the inputs; a teacher may rule classes out, by a logit of -inf."""
+    given, weights = situation.y_true, situation.weights
+    if situation.ids is not None:
+        given = situation.ids[situation.counts]
+    elif situation.all_targets is not None:
+        given = situation.all_targets
+    wrong = {"y_true": np.isnan(given) | (given == np.inf)}
+    if situation.meaning.kind != TEACHER:
+        wrong["y_true"] |= given == -np.inf
+    if weights is not None:
+        wrong["sample_weight"] = ~np.isfinite(weights)
+    for name, places in wrong.items():
+        if places.any():
+            yield situation.found(
+                "non-finite-data",
+                f"{share(places)} numbers of {name} are NaN or infinite, and so is the loss.",
+                "Look for what is missing where the data come from; leave such examples out, or mask them with a weight of 0."
+                if name == "y_true"
+                else "Pass a finite weight for each example: 0 leaves one out.",
+            )
+
+
 def shape(situation):
     """Targets of another kind than those of the loss."""
     meaning, y_true, y_pred = situation.meaning, situation.y_true, situation.y_pred
@@ -79,7 +102,8 @@ def ids(situation):
         return
     labels, counts = situation.ids, situation.counts
     if labels.dtype.kind == "f":
-        fractional = counts & ~(labels == np.floor(labels))
+        counts = counts & np.isfinite(labels)
+        fractional = counts & (labels != np.floor(labels))
         if fractional.any():
             yield situation.found(
                 "float-labels",
@@ -118,7 +142,7 @@ def answers(situation):
         rows = situation.y_true.reshape(len(situation.y_true), -1)
         counts = situation.counts.reshape(len(rows), -1)
         targets = rows[counts] if counts.shape == rows.shape else rows[counts.any(-1)]
-    wrong = ~((targets >= 0) & (targets <= 1))
+    wrong = np.isfinite(targets) & ((targets < 0) | (targets > 1))
     if wrong.any():
         plus_minus = set(np.unique(targets).tolist()) == {-1.0, 1.0}
         yield situation.found(
@@ -156,8 +180,8 @@ def distributions(situation):
     meaning = situation.meaning
     targets = situation.all_targets
     if meaning.kind == DISTRIBUTIONS and targets is not None and targets.size and situation.num_classes > 1:
-        if (targets < 0).any():
-            return  # what a teacher's logits look like: see there
+        if (targets < 0).any() or not np.isfinite(targets).all():
+            return  # what a teacher's logits look like, or NaN: see there
         sums = targets.sum(-1)
         zero, wrong = sums == 0, ~(np.abs(sums - 1) <= (1e-3 if situation.true_dtype not in ("float16", "bfloat16") else 3e-2))
         if zero.any():
@@ -175,4 +199,4 @@ def distributions(situation):
             )
 
 
-CHECKS = shape, ids, answers, precision, distributions
+CHECKS = not_finite, shape, ids, answers, precision, distributions

@@ -6,6 +6,7 @@ import numpy as np
 from .asking import numbers
 from .heads import flat_layers
 from .meaning import FUNCTION_NAMES, TEACHER
+from .paths import keeps_steps
 from .situation import share, short
 
 ALIGN = "Pass weights whose axes are the leading ones of the losses"
@@ -32,7 +33,7 @@ def alignment(situation):
             "weights-broadcast",
             f"{seen}. Keras lines them up from the last axis: "
             + (f"it weighs axis {len(shape) - weights.ndim} instead of the examples." if silent else "it will raise an error."),
-            f"Give them an axis of size 1 for each missing one: `sample_weight{'[..., None]' * (len(shape) - weights.ndim)}`, "
+            f"Give them an axis of size 1 for each missing one: `sample_weight[...{', None' * (len(shape) - weights.ndim)}]`, "
             "or use `keras_xent`'s loss of that name, which lines them up from the first axis.",
         )
 
@@ -74,7 +75,7 @@ def masks(situation):
         return  # padding is dealt with in another way
     for layer in flat_layers(situation.network):
         padding = padding_of(layer, situation.x, shape)
-        if padding is not None and padding.any():
+        if padding is not None and padding.any() and keeps_steps(situation.network, layer, shape[1]):
             yield situation.found(
                 "mask-not-applied",
                 f"{share(padding)} positions are padding to layer {layer.name!r} ({type(layer).__name__}), but its mask does not "
@@ -86,19 +87,18 @@ def masks(situation):
 
 
 def padding_of(layer, x, shape):
-    """Where a layer that makes masks would see padding in an input that has one step per loss; None if it makes none."""
+    """Where a layer that makes masks would see padding in the input that has one step per loss.
+
+    None if it makes none, and if there are several such inputs: which of them the losses are about is not known.
+    """
     makes = isinstance(layer, keras.layers.Embedding) and layer.mask_zero
     if not makes and not isinstance(layer, keras.layers.Masking):
         return None
-    for leaf in keras.tree.flatten(x):
-        values = numbers(leaf)
-        if values.dtype.kind not in "fiu" or values.shape[:2] != shape[:2]:
-            continue
-        if makes and values.ndim == 2:
-            return values == 0
-        if not makes and values.ndim == 3:
-            return (values == layer.mask_value).all(-1)
-    return None
+    inputs = [numbers(leaf) for leaf in keras.tree.flatten(x)]
+    inputs = [values for values in inputs if values.dtype.kind in "fiu" and values.shape[:2] == shape[:2]]
+    if len(inputs) != 1 or inputs[0].ndim != (2 if makes else 3):
+        return None
+    return inputs[0] == 0 if makes else (inputs[0] == layer.mask_value).all(-1)
 
 
 def metrics(situation):

@@ -82,7 +82,39 @@ def of_one_output(metrics):
 
 @register
 class FeaturesModel(keras.Model):
-    """What `split_head` makes of a model: the same layers without the last, which it trains and saves nevertheless."""
+    """What `split_head` makes of a model: the same layers without the last, which it trains and saves nevertheless.
+
+    features = x, with logits = x W + b made by the head where they are needed, in chunks.
+
+    Args:
+        model: A functional or sequential model whose last layer makes the logits, as for `split_head`. It is kept as
+            `logits_model`, shares all weights, and predicts; its last layer is `head`.
+        name: The name; None: that of `model` with `_features` behind it.
+        trainable: Whether it is trained; None: as its layers are.
+
+    Returns:
+        A `keras.Model` whose outputs are the features, of shape (..., hidden).
+
+    Raises:
+        ValueError: As `split_head`; by `compile`, a loss or a metric of logits, or one with another model's head.
+
+    Differs from Keras:
+        `compile` gives its head to losses and metrics that have none; `fit` looks at metrics before the optimizer's step, as the
+        model with logits does.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1000)])
+        >>> features_model = keras_xent.fused.FeaturesModel(model)
+        >>> features_model.compile("sgd", keras_xent.LinearSparseCategoricalCrossentropy())
+        >>> x, y = np.zeros((2, 4), "float32"), np.array([0, 999])
+        >>> round(float(features_model.evaluate(x, y, verbose=0)), 4), round(float(np.log(1000)), 4)
+        (6.9078, 6.9078)
+        >>> features_model.logits_model.predict(x, verbose=0).shape
+        (2, 1000)
+
+    Source:
+        `keras_xent.fused.split_head`; the loss: `keras_xent.LinearSparseCategoricalCrossentropy`.
+    """
 
     def __init__(self, model, name=None, trainable=None):
         features, head = cut(model)

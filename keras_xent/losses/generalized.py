@@ -97,7 +97,8 @@ def categorical_generalized_cross_entropy(
 class CategoricalGeneralizedCrossEntropy(ClassIdLoss, keras.losses.CategoricalGeneralizedCrossEntropy):
     """`categorical_generalized_cross_entropy`, weighed and reduced: a drop-in for Keras's class of this name.
 
-    loss = Σ_i v_i loss_i / N, with v the sample weights; N is the number of losses that are neither masked nor ignored.
+    loss = Σ_i v_i loss_i / N, with v the sample weights; N is the number of losses that are neither masked nor ignored. It is
+    in nats as q approaches 0, and a share of the probability as q approaches 1.
 
     Args:
         q, from_logits, axis, ignore_class, invalid_labels: As in `categorical_generalized_cross_entropy`.

@@ -12,7 +12,18 @@ from .named import described, importable
 
 
 class ParityError(AssertionError):
-    """Two losses that are not the same; its text has the input, both values and gradients, the errors and their bounds."""
+    """Two losses that are not the same; its text has the input, both values and gradients, the errors and their bounds.
+
+    Example:
+        >>> try:
+        ...     keras_xent.parity.assert_parity(lambda y_true, y_pred: 0 * y_pred[..., 0], corpus="KLDivergence", cases=4)
+        ... except keras_xent.parity.ParityError as error:
+        ...     isinstance(error, AssertionError), "value" in str(error)
+        (True, True)
+
+    Source:
+        `keras_xent.parity.assert_parity`, which raises it, as `keras-xent parity` reports it.
+    """
 
 
 def assert_parity(

@@ -17,9 +17,37 @@ def binary_crossentropy(
     saturated_gradient="flow",
     dtype="float64",
 ):
-    """loss = mean over `axis` of  -w t log p - (1 - t) log(1 - p);  `axis=()` keeps every element.
+    """Cross-entropy of independent yes/no outputs, averaged over `axis`, in nats.
 
-    From logits p = 1 / (1 + exp(-z)), so that -log p = softplus(-z) and -log(1 - p) = softplus(z).
+    loss = mean over `axis` of  -w t log p - (1 - t) log(1 - p);  `axis=()` keeps every element.
+
+    From logits p = 1 / (1 + exp(-z)), so that -log p = softplus(-z) and -log(1 - p) = softplus(z); probabilities are clipped.
+
+    Args:
+        y_true: Targets t in [0, 1], of the shape of `y_pred`.
+        y_pred: Probabilities p, or logits z, of any shape.
+        from_logits, label_smoothing, axis, pos_weight, epsilon: As in `keras_xent.binary_crossentropy`.
+        saturated_gradient: Of the gradient alone.
+        dtype: The dtype whose rounding of ε and 1 - ε is to be told: in float32 1 - 1e-7 is 1 - 1.19e-7.
+
+    Returns:
+        The losses in float64, of the shape of `y_pred` without `axis`.
+
+    Raises:
+        ValueError: By NumPy, for shapes that do not broadcast.
+
+    Differs from Keras:
+        As `keras_xent.binary_crossentropy`; all is float64 here, whatever the dtype of the predictions.
+
+    Example:
+        >>> right, wrong = keras_xent.reference.binary_crossentropy([1.0, 0.0], [1.0, 1.0], axis=()).round(4).tolist()
+        >>> right, wrong  # a sure yes: -log(1 - ε) and -log(ε)
+        (0.0, 16.1181)
+        >>> keras_xent.reference.binary_crossentropy([0.0], [1.0], dtype="float32").round(4).item()
+        15.9424
+
+    Source:
+        The negative log-likelihood of a Bernoulli variable; the clip is that of Keras.
     """
     del saturated_gradient  # of the gradient alone
     yes, no, y_pred = prepare(y_true, y_pred, label_smoothing, pos_weight)
@@ -43,9 +71,34 @@ def binary_crossentropy_gradient(
     saturated_gradient="flow",
     dtype="float64",
 ):
-    """d loss / d y_pred, the 1/N of the mean included.
+    """The gradient of `binary_crossentropy` by its predictions, the 1/N of the mean included.
 
     From logits: ((1 - t) σ(z) - w t σ(-z)) / N.   From probabilities: (-w t / p + (1 - t) / (1 - p)) / N.
+
+    Args:
+        y_true, y_pred, from_logits, label_smoothing, axis, pos_weight, epsilon: As in `binary_crossentropy`.
+        saturated_gradient: `"flow"`: where the clip binds the gradient is that of the logarithm before it; `"zero"`: it is 0.
+        dtype: The dtype by which that is bounded: -1 / max(p, 1.2e-35) in float32, and 0 at p = 0.
+
+    Returns:
+        d Σ loss / d y_pred in float64, of the shape of `y_pred`.
+
+    Raises:
+        ValueError: By NumPy, for shapes that do not broadcast.
+
+    Differs from Keras:
+        Keras's autodiff gives 0 where the clip binds, which is `saturated_gradient="zero"`.
+
+    Example:
+        >>> for saturated in ("flow", "zero"):  # a yes that is all but ruled out
+        ...     keras_xent.reference.binary_crossentropy_gradient([1.0], [1e-9], saturated_gradient=saturated).round(0).tolist()
+        [-1000000000.0]
+        [0.0]
+        >>> keras_xent.reference.binary_crossentropy_gradient([1.0, 0.0], [2.0, 2.0], from_logits=True).round(5).tolist()
+        [-0.0596, 0.4404]
+
+    Source:
+        The derivative of `binary_crossentropy`, by hand; the tests check it against finite differences.
     """
     yes, no, y_pred = prepare(y_true, y_pred, label_smoothing, pos_weight)
     if from_logits:

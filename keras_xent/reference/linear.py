@@ -19,9 +19,41 @@ def linear_sparse_categorical_crossentropy(
     logit_softcap=None,
     invalid_labels="error",
 ):
-    """loss = -Σ_k w_k t_k log p_k + λ (log Σ_k exp z_k)², one per example; p = softmax(z), z = c tanh(u / c), u = x W + b.
+    """Cross-entropy against a class id, from features and the kernel that make the logits, one per example, in nats.
+
+    loss = -Σ_k w_k t_k log p_k + λ (log Σ_k exp z_k)²;  p = softmax(z), z = c tanh(u / c), u = x W + b.
 
     t is 1 at the class id and 0 elsewhere (then smoothed); λ is `z_loss`, and without a cap c z is u.
+
+    Args:
+        y_true: Class ids, of shape (...).
+        features: x, of shape (..., hidden).
+        kernel: W, of shape (hidden, num_classes).
+        bias: b, of shape (num_classes,), or None.
+        ignore_class, label_smoothing, class_weight, z_loss, logit_softcap, invalid_labels: As in
+            `keras_xent.linear_sparse_categorical_crossentropy`.
+
+    Returns:
+        The losses in float64, of shape (...).
+
+    Raises:
+        ValueError: A label that is no class id, unless `invalid_labels="ignore"`; by NumPy, shapes that do not fit.
+
+    Differs from Keras:
+        Keras has nothing of the kind. Here all logits are made at once: this is what chunks are tested against.
+
+    Example:
+        >>> features, kernel = np.array([[1.0, 2.0]]), np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+        >>> plain = keras_xent.reference.linear_sparse_categorical_crossentropy([0], features, kernel)
+        >>> square = keras_xent.reference.linear_sparse_categorical_crossentropy([0], features, kernel, z_loss=1.0) - plain
+        >>> plain.round(5).tolist(), square.round(5).tolist()
+        ([0.40761], [5.79657])
+        >>> np.round(np.log(np.exp(features @ kernel).sum()) ** 2, 5).item()
+        5.79657
+
+    Source:
+        `sparse_categorical_crossentropy` of a `Dense` layer's logits; z-loss: Chowdhery et al., "PaLM" (2022), section 5; the
+        cap: Gemma Team, "Gemma 2" (2024), section 2.
     """
     logits = cap(raw_logits(features, kernel, bias), logit_softcap)
     labels = {"ignore_class": ignore_class, "invalid_labels": invalid_labels}
@@ -45,9 +77,36 @@ def linear_sparse_categorical_crossentropy_gradient(
     logit_softcap=None,
     invalid_labels="error",
 ):
-    """d Σ_i g_i loss_i / d features, d kernel and d bias, g the `upstream` gradient of each loss.
+    """The gradient of a weighed sum of `linear_sparse_categorical_crossentropy` by features, kernel and bias.
 
     With s_ik = g_i d loss_i / d u_ik, it is Σ_k s_ik W_hk, Σ_i x_ih s_ik and Σ_i s_ik.
+
+    Args:
+        y_true, features, kernel, bias, ignore_class, label_smoothing, class_weight, z_loss, logit_softcap, invalid_labels: As in
+            `linear_sparse_categorical_crossentropy`.
+        upstream: g, the gradient that comes to each loss: a number, or an array of their shape.
+
+    Returns:
+        d Σ_i g_i loss_i / d features, d kernel and d bias in float64, of their shapes; that of the bias even if there is none.
+
+    Raises:
+        ValueError: A label that is no class id, unless `invalid_labels="ignore"`; by NumPy, shapes that do not fit.
+
+    Differs from Keras:
+        Keras has nothing of the kind.
+
+    Example:
+        >>> features, kernel = np.array([[1.0, 2.0]]), np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+        >>> of_features, of_kernel, of_bias = keras_xent.reference.linear_sparse_categorical_crossentropy_gradient(
+        ...     [0], features, kernel, upstream=0.5
+        ... )
+        >>> of_bias.round(4).tolist()  # half of p - t, and twice as much for the second feature's row of the kernel
+        [-0.1674, 0.1224, 0.045]
+        >>> of_kernel.round(4).tolist()
+        [[-0.1674, 0.1224, 0.045], [-0.3348, 0.2447, 0.09]]
+
+    Source:
+        The chain rule on `sparse_categorical_crossentropy_gradient`; the tests check it against finite differences.
     """
     raw = raw_logits(features, kernel, bias)
     logits = cap(raw, logit_softcap)

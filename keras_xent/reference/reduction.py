@@ -4,11 +4,37 @@ import numpy as np
 
 
 def reduce_losses(losses, sample_weight=None, mask=None, reduction="sum_over_batch_size"):
-    """Weighs and reduces per-example losses as Keras does.
+    """Weighs and reduces per-example losses as Keras does: where the sum and the 1/N are.
 
     `"sum"`: Σ w l.  `"sum_over_batch_size"` and `"mean"`: Σ w l / N, N the number of losses, of those under
     the mask if there is one.  `"mean_with_sample_weight"`: Σ w l / Σ w.  `"none"` and None: w l.
-    A weight of 0 and a mask remove a loss, whatever it is.
+
+    Args:
+        losses: Losses l, of any shape and unit.
+        sample_weight: Weights w that align with the leading axes of the losses: a number, or an array; None: 1.
+        mask: True where a loss counts, aligned in the same way; None: everywhere.
+        reduction: One of the names above.
+
+    Returns:
+        A float64 number in the unit of the losses; of `"none"` an array of their shape. If nothing counts it is 0.
+
+    Raises:
+        ValueError: By NumPy, for weights or a mask that fit no leading axes.
+
+    Differs from Keras:
+        A weight of 0 and a mask remove a loss, whatever it is: Keras multiplies, and 0 times NaN is NaN. Keras lines weights
+        up with the last axes.
+
+    Example:
+        >>> losses, weights = [1.0, 3.0, np.nan], [1.0, 3.0, 0.0]
+        >>> for reduction in ("sum", "sum_over_batch_size", "mean_with_sample_weight"):  # 10, 10 / 3 and 10 / 4
+        ...     keras_xent.reference.reduce_losses(losses, weights, reduction=reduction).round(4).item()
+        10.0
+        3.3333
+        2.5
+
+    Source:
+        The documentation of `keras.losses.Loss`, whose names these are.
     """
     losses = np.asarray(losses, "float64")
     weights = np.ones(()) if sample_weight is None else _leading(sample_weight, losses.ndim)
@@ -25,7 +51,32 @@ def reduce_losses(losses, sample_weight=None, mask=None, reduction="sum_over_bat
 
 
 def reduce_losses_gradient(losses, sample_weight=None, mask=None, reduction="sum_over_batch_size"):
-    """d reduced loss / d losses, of the sum of what is left: the weights, divided by what the reduction divides by."""
+    """The gradient of `reduce_losses` by the losses: what the reduction multiplies the gradient of each with.
+
+    w, divided by what the reduction divides by: N, Σ w, or nothing.
+
+    Args:
+        losses: The losses, of which the shape counts alone.
+        sample_weight, mask, reduction: As in `reduce_losses`.
+
+    Returns:
+        d reduced loss / d losses in float64, of their shape; of `"none"` the gradient of the sum.
+
+    Raises:
+        ValueError: By NumPy, for weights or a mask that fit no leading axes.
+
+    Differs from Keras:
+        As `reduce_losses`.
+
+    Example:
+        >>> for reduction in ("sum_over_batch_size", "mean_with_sample_weight"):  # a weight of 0 stays in N, not in Σ w
+        ...     keras_xent.reference.reduce_losses_gradient(np.zeros(4), [1, 1, 4, 0], reduction=reduction).tolist()
+        [0.25, 0.25, 1.0, 0.0]
+        [0.16666666666666666, 0.16666666666666666, 0.6666666666666666, 0.0]
+
+    Source:
+        The derivative of `reduce_losses`.
+    """
     losses = np.zeros(np.shape(losses))
     weights = np.ones(()) if sample_weight is None else _leading(sample_weight, losses.ndim)
     counts = np.ones((), bool) if mask is None else _leading(mask, losses.ndim).astype(bool)

@@ -85,7 +85,32 @@ def _rest(log_probs):
 
 
 def top_k_targets(logits, k, *, temperature):
-    """Pairs of a class id and log softmax(z / T) of the k largest, the largest first."""
+    """The k classes that a teacher holds most likely, the largest first.
+
+    Pairs of a class id and log softmax(z / T), in nats; the softmax is over all classes.
+
+    Args:
+        logits: The teacher's logits z, of shape (..., num_classes).
+        k: How many to keep, from 1 to num_classes.
+        temperature: T > 0, that of the loss.
+
+    Returns:
+        float64, of shape (..., k, 2); of equals, the first class comes first.
+
+    Raises:
+        ValueError: By NumPy, for logits without a class.
+
+    Differs from Keras:
+        Keras has nothing of the kind.
+
+    Example:
+        >>> pairs = keras_xent.reference.top_k_targets([2.0, -1.0, 0.5, 3.0], 2, temperature=2.0)
+        >>> pairs[:, 0].tolist(), np.exp(pairs[:, 1]).sum().round(4).item()  # what they have of the whole
+        ([3.0, 0.0], 0.792)
+
+    Source:
+        `keras_xent.distill.top_k_targets`, whose definition it is.
+    """
     log_probs = a.log_softmax(np.asarray(logits, "float64") / temperature, -1)
     ids = np.argsort(-log_probs, axis=-1, kind="stable")[..., :k]
     return np.stack([ids, np.take_along_axis(log_probs, ids, -1)], -1)

@@ -11,7 +11,7 @@ from ..parity.examine import last_lines
 from ..parity.known import KNOWN_DIFFERENCES, results
 from ..parity.regions import Region, region_of
 from ..parity.running import BACKEND
-from .numbers import written
+from .numbers import as_json, written
 
 NAMED = 3  # so many known differences are shown
 COLUMN = {"tensorflow": 0, "jax": 1, "torch": 2}[BACKEND]
@@ -56,7 +56,7 @@ class Beside:
     def to_dict(self):
         """As JSON holds it."""
         return {
-            "value": self.value if self.value is None or isinstance(self.value, float) else written(self.value),
+            "value": as_json(self.value) if self.value is None or isinstance(self.value, float) else written(self.value),
             "error": self.error,
             "differs": list(self.differs),
             "region": self.region.words if self.region else None,

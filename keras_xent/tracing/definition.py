@@ -101,8 +101,9 @@ def counted(case, mask):
 def checked(case: Case, mask, answer, rows=None) -> Check:
     """How far a value and a gradient are from the definition."""
     try:
-        case = counted(case, mask)
-        value, gradient = case.definition()
+        with np.errstate(all="ignore"):  # of numbers that a loss does not take
+            case = counted(case, mask)
+            value, gradient = case.definition()
         off: tuple[Error, ...] = errors(case, answer, (value, gradient))
     except (ArithmeticError, AssertionError, IndexError, ValueError) as error:  # what NumPy refuses
         return Check(np.nan, np.nan, np.nan, f"not checked: {error}", rows)

@@ -72,7 +72,25 @@ class Examples:
         """The distributions of teacher and student at a temperature."""
         return [np.exp(a.log_softmax(logits / temperature, -1)) for logits in (self.teacher_logits, self.student_logits)]
 
-    def shares(self):
+    def shares(self, classes):
+        """What some classes or outputs of each row add to its loss, and the loss."""
+        if self.name not in DENSE:
+            every = self.every_share()
+            return [share[shown] for share, shown in zip(every, classes, strict=True)], every.sum(-1)
+        # the loss of targets that have nothing for the other classes; of all classes it would take their number squared
+        targets = a.smooth(self.targets, self.arguments.get("label_smoothing", 0.0), -1)
+        shares = [
+            self.dense_losses(np.where(np.arange(len(t)) == shown[:, None], t, 0.0), np.tile(p, (len(shown), 1)))
+            for t, p, shown in zip(targets, self.given, classes, strict=True)
+        ]
+        return shares, self.dense_losses(targets, self.given)
+
+    def dense_losses(self, targets, y_pred):
+        """By the definition, of targets that are smoothed already."""
+        smoothing = {"label_smoothing": 0.0} if "label_smoothing" in self.arguments else {}
+        return self.reference(DENSE[self.name], targets, y_pred, **smoothing)
+
+    def every_share(self):
         """What each class or output adds to the loss of its row."""
         if self.kind == "teacher":
             return self.shares_of_divergence()
@@ -82,15 +100,9 @@ class Examples:
         if self.kind == "distribution":
             with np.errstate(divide="ignore", invalid="ignore"):
                 return np.where(self.targets > 0, self.targets * (np.log(self.targets) - np.log(self.predictions)), 0.0)
-        if self.name == "CategoricalGeneralizedCrossEntropy":
-            labels = self.targets.argmax(axis=-1)
-            losses = self.reference(reference.categorical_generalized_cross_entropy, labels, self.given)
-            return self.targets * losses[:, None]
-        smoothed = a.smooth(self.targets, self.arguments.get("label_smoothing", 0.0), -1)
-        rows = zip(smoothed, self.given, strict=True)
-        return np.stack(
-            [self.reference(DENSE[self.name], np.diag(t), np.tile(p, (len(p), 1)), label_smoothing=0.0) for t, p in rows]
-        )
+        labels = self.targets.argmax(axis=-1)
+        losses = self.reference(reference.categorical_generalized_cross_entropy, labels, self.given)
+        return self.targets * losses[:, None]
 
     def shares_of_divergence(self):
         """Of distillation at its temperature: each class's term, at least 0 but for the cross-entropy."""

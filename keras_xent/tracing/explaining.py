@@ -5,15 +5,17 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from .. import _backend, _reduction
+from .. import _reduction
+from ..findings.meaning import spelled_out
 from ..parity.bounds import relative_bound
-from ..parity.running import BACKEND, array, having, with_gradient
+from ..parity.running import BACKEND, array, having
 from .beside import compared
 from .definition import case_of, checked
 from .gradients import formula_of
 from .inputs import Inputs, joined
 from .listening import Listener
 from .numbers import Collected, Summary
+from .programs import answered
 from .subjects import Subject, subject
 from .trace import Trace
 
@@ -59,7 +61,7 @@ def explain(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> T
     inputs = Inputs.of(y_true, y_pred, sample_weight)
     if not all(hasattr(each, "shape") for each in (inputs.y_true, inputs.y_pred)):
         subject(loss, y_pred).loss(y_true, y_pred, sample_weight)  # which says what is wrong with them
-    told = subject(loss, inputs.y_pred)
+    told = subject(spelled_out(loss, inputs.y_true.shape, inputs.y_pred.shape), inputs.y_pred)
     with having(told.loss.dtype):
         return traced(told, inputs)
 
@@ -74,9 +76,9 @@ def traced(told: Subject, inputs: Inputs) -> Trace:
     first = None
     while block is not None:
         block = block.with_tensor(told.loss)
-        answer = answered(asked, asked.called if not told.is_keras else asked.loss, block)
         listener.block(block.begin, block.rows)
         parts.append(told.loss._unreduced(block.y_true, block.y_pred, block.sample_weight, block.mask, listener))
+        answer = answered(asked, asked.called if not told.is_keras else asked.loss, block)
         answers.append(answer[0])
         gradient.add(answer[1], block.rows)
         if first is None:
@@ -118,17 +120,6 @@ def traced(told: Subject, inputs: Inputs) -> Trace:
     )
 
 
-def answered(asked, called, block):
-    """The value of a loss and the gradient of its sum, as arrays."""
-
-    def of_predictions(y_pred):
-        if block.mask is not None:
-            y_pred = _backend.carry_mask(y_pred, block.mask)
-        return called(block.y_true, y_pred, block.sample_weight)
-
-    return with_gradient(of_predictions)(block.y_pred)
-
-
 def their_answer(asked, block):
     """Keras's own, or the error that it raises."""
     try:
@@ -142,6 +133,11 @@ def assert_same(reduced, value, told):
     value, reduced = np.asarray(value, "float64"), np.asarray(reduced, "float64")
     allowed = 8.0 * relative_bound(told.loss.dtype, max(value.size, 1))
     same = reduced.shape == value.shape and np.allclose(reduced, value, rtol=allowed, atol=1e-37, equal_nan=True)
+    if not same and not np.isfinite(value).all():
+        raise ValueError(
+            f"The loss is {value}, but its steps end in {reduced}: `y_pred` or `y_true` holds what {told.name} does not take. "
+            f"Expected for `y_pred`: {told.loss.domain.y_pred(told.loss.from_logits).words}."
+        )
     if not same:
         raise AssertionError(f"The steps of {told.name} end in {reduced}, but the loss is {value}: an error of keras_xent.")
 

@@ -26,7 +26,10 @@ class Inputs:
 
     @classmethod
     def of(cls, y_true, y_pred, sample_weight):
-        """Of what a user passes: lists become arrays."""
+        """Of what a user passes: lists and tables become arrays."""
+        y_true, y_pred, sample_weight = (
+            each.to_numpy() if hasattr(each, "to_numpy") else each for each in (y_true, y_pred, sample_weight)
+        )
         given = [each if each is None or hasattr(each, "dtype") else as_array(each) for each in (y_true, y_pred, sample_weight)]
         return cls(*given, mask=_backend.mask_of(y_pred))
 

@@ -29,6 +29,9 @@ class Step:
         >>> trace = keras_xent.explain("CategoricalCrossentropy", [[0, 1]], [[0.0, 1.0]])
         >>> trace.steps[1].name, trace.steps[1].formula, trace.steps[1].notes[0]
         ('clip', 'q_k = min(max(p_k, ε), 1 - ε)', 'clipped up to ε = 1e-07: 1 of 2, at [0, 0]')
+
+    Source:
+        `keras_xent.explain`, which hears of it from the loss; the function that was called: `keras_xent.steps`.
     """
 
     name: str

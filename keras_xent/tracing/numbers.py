@@ -13,7 +13,7 @@ COLUMNS = 112
 
 @dataclass(frozen=True)
 class Summary:
-    """What is kept of a large array.
+    """What is kept of a large array: of one of more than 65,536 numbers.
 
     Args:
         shape: Its shape.
@@ -24,8 +24,12 @@ class Summary:
 
     Example:
         >>> trace = keras_xent.explain("BinaryCrossentropy", np.zeros((300, 300)), np.full((300, 300), 0.5))
-        >>> type(trace.steps[0].value).__name__, trace.steps[0].value.shape
-        ('Summary', (300, 300))
+        >>> summary = trace.steps[0].value
+        >>> type(summary).__name__, summary.shape, summary.mean
+        ('Summary', (300, 300), 1.0)
+
+    Source:
+        `keras_xent.explain`, which makes them.
     """
 
     shape: tuple[int, ...]

@@ -10,21 +10,30 @@ BLUE, ORANGE, RED, GRAY = "#2f6fb7", "#e08a1e", "#b3261e", "#6b7580"
 LEAST = 1e-10  # probability on the curve
 
 
-def new_figure(width, height):
-    """A figure that belongs to no window."""
+def new_figure(width, height, path=None):
+    """A context with a figure that belongs to no window; written to `path` in the end, if there is one."""
     try:
-        from matplotlib.figure import Figure
+        from .figures import drawn
     except ImportError as error:
         raise ImportError("Pictures need matplotlib: pip install matplotlib") from error
-    return Figure(figsize=(width, height), layout="constrained")
+    return drawn(width, height, path)
 
 
 def picture(trace, path=None):
     """A figure of matplotlib; written to `path`, if there is one."""
-    figure, examples = new_figure(10.0, 9.5), Examples(trace)
-    figure.suptitle(trace.loss if len(trace.loss) < 90 else f"{trace.loss[:87]}…", fontsize=11)
-    top, middle, bottom = figure.subfigures(3, 1, squeeze=False).ravel()
+    examples = Examples(trace)
+    if not examples.number:
+        raise ValueError("There is no example to draw: the batch is empty.")
     classes = [most_telling(examples, place) for place in range(examples.number)]
+    with new_figure(10.0, 9.5, path) as figure:
+        figure.suptitle(trace.loss if len(trace.loss) < 90 else f"{trace.loss[:87]}…", fontsize=11)
+        draw(figure, examples, classes)
+    return figure
+
+
+def draw(figure, examples, classes):
+    """Distributions, shares and the curve, or the distributions at the temperature."""
+    top, middle, bottom = figure.subfigures(3, 1, squeeze=False).ravel()
     teaches = examples.kind == "teacher"
     names = ("teacher", "student") if teaches else ("target", "prediction")
     title = "Teacher and student at T = 1" if teaches else "Predictions beside targets"
@@ -36,9 +45,6 @@ def picture(trace, path=None):
         draw_bars(bottom, f"The same at T = {temperature:g}", teacher, student, names, classes)
     else:
         draw_curve(bottom, examples)
-    if path is not None:
-        figure.savefig(path, dpi=100)
-    return figure
 
 
 def most_telling(examples, place):
@@ -67,11 +73,11 @@ def draw_shares(figure, examples, classes):
     """What each class adds to the loss."""
     what = "output" if examples.kind == "answers" else "class"
     figure.suptitle(f"What each {what} adds to the loss, in nats", fontsize=10, color=GRAY)
-    shares = examples.shares()
+    shares, losses = examples.shares(classes)
     for place, (axes, shown) in enumerate(zip(figure.subplots(1, len(classes), squeeze=False)[0], classes, strict=True)):
-        axes.bar(np.arange(len(shown)), np.where(np.isfinite(shares[place][shown]), shares[place][shown], 0.0), 0.6, color=RED)
+        axes.bar(np.arange(len(shown)), np.where(np.isfinite(shares[place]), shares[place], 0.0), 0.6, color=RED)
         label_classes(axes, shown, place)
-        axes.set_title(f"example {place}: {shares[place].sum():.5g}", fontsize=9)
+        axes.set_title(f"example {place}: {losses[place]:.5g}", fontsize=9)
 
 
 def label_classes(axes, shown, place):

@@ -1,6 +1,5 @@
 """What a person names, as the loss of this package that takes the same steps."""
 
-import copy
 import functools
 import inspect
 from collections.abc import Callable
@@ -12,12 +11,16 @@ from keras import ops
 
 import keras_xent
 
-from .._base import StepwiseLoss
-from ..fused import LinearDistillationLoss, LinearSparseCategoricalCrossentropy
+from .._base import StepwiseLoss, copied
 from ..parity.cases import KINDS, function_name
 from ..parity.fitting import own_arguments
 from ..parity.text import printable
 
+# What is explained in the place of a loss that never has all its logits.
+LINEAR = {
+    "LinearSparseCategoricalCrossentropy": "SparseCategoricalCrossentropy(from_logits=True)",
+    "LinearDistillationLoss": "DistillationLoss",
+}
 FUNCTIONS = {function_name(loss): loss for loss in KINDS}
 
 
@@ -34,7 +37,7 @@ class Subject:
         """The same without its reduction."""
         if not isinstance(self.called, keras.losses.Loss):
             return self
-        called, loss = copy.copy(self.called), copy.copy(self.loss)
+        called, loss = copied(self.called), copied(self.loss)
         setattr(called, "reduction", "none")  # noqa: B010 (the type checker takes it for a function)
         loss.reduction = "none"
         return Subject(called, loss, self.name, self.is_keras)
@@ -46,16 +49,11 @@ def subject(loss: Any, y_pred: Any) -> Subject:
         return subject(named(loss), y_pred)
     if isinstance(loss, type) and issubclass(loss, keras.losses.Loss):
         return subject(made(loss, loss.__name__, {}), y_pred)
-    if isinstance(loss, (LinearDistillationLoss, LinearSparseCategoricalCrossentropy)):
-        sparse = isinstance(loss, LinearSparseCategoricalCrossentropy)
-        raise ValueError(
-            f"{type(loss).__name__} makes its logits itself, a chunk at a time, and forgets them. Explain "
-            f"`keras_xent.{'SparseCategoricalCrossentropy(from_logits=True)' if sparse else 'DistillationLoss'}` on the logits "
-            "`head(features)` of a few rows."
-        )
-    if isinstance(loss, StepwiseLoss):
+    if type(loss).__name__ in LINEAR:
+        raise of_features(type(loss).__name__)
+    if belongs_to(keras_xent, type(loss)):
         return Subject(loss, loss, shown(loss), False)
-    if isinstance(loss, keras.losses.Loss) and is_built_in(type(loss)):
+    if belongs_to(keras.losses, type(loss)):
         twin = twin_of(loss)
         return Subject(loss, twin, f"keras.losses.{shown(twin)}", True)
     if callable(loss) and not isinstance(loss, (type, keras.losses.Loss)):
@@ -72,6 +70,8 @@ def named(name):
     if isinstance(found, keras.losses.Loss):
         return found
     name = getattr(found, "__name__", name)
+    if name in LINEAR:
+        raise of_features(name)
     name = FUNCTIONS.get(name, name)
     if name not in KINDS:
         raise unknown(repr(name))
@@ -88,17 +88,17 @@ def made(loss_class, name, arguments):
         raise ValueError(f"{name} needs arguments: pass a loss object. ({printable(str(error))})") from error
 
 
-def is_built_in(loss_class):
-    """Whether a class is Keras's own."""
-    return getattr(keras.losses, loss_class.__name__, None) is loss_class and loss_class.__name__ in KINDS
+def belongs_to(library, loss_class):
+    """Whether it is a loss of that library itself: a class that is derived from one may compute something else."""
+    return loss_class.__name__ in KINDS and getattr(library, loss_class.__name__, None) is loss_class
 
 
 def twin_of(loss):
     """The loss of this package with the arguments of one of Keras's."""
     name = type(loss).__name__
     arguments = own_arguments(loss, name)
-    if name == "SparseCategoricalCrossentropy":  # whose own config lacks its axis
-        arguments["axis"] = super(keras.losses.SparseCategoricalCrossentropy, loss).get_config().get("axis", -1)
+    if name == "SparseCategoricalCrossentropy":  # whose config lacks its axis; that of its base would import TensorFlow
+        arguments["axis"] = getattr(loss, "_fn_kwargs", {}).get("axis", -1)
     return getattr(keras_xent, name)(**arguments, reduction=loss.reduction, name=loss.name, dtype=loss.dtype)
 
 
@@ -142,6 +142,14 @@ def shown(loss):
     ]
     told += [f"dtype={loss.dtype!r}"] if loss.dtype != keras.config.floatx() else []
     return f"{type(loss).__name__}({', '.join(told)})"
+
+
+def of_features(name):
+    """An error for a loss that takes features."""
+    return ValueError(
+        f"{name} makes its logits itself, a chunk at a time, and forgets them. Explain `keras_xent.{LINEAR[name]}` on the logits "
+        "`head(features)` of a few rows."
+    )
 
 
 def unknown(what):

@@ -87,11 +87,13 @@ class Temperatures(Shown):
         """Teacher and student of the first row at each temperature: a figure of matplotlib."""
         from .pictures import BARS, draw_bars, new_figure
 
-        figure = new_figure(max(4.0, 3.2 * min(len(self.softenings), 4)), 3.0 * -(-len(self.softenings) // 4))
-        rows = figure.subfigures(-(-len(self.softenings) // 4), min(len(self.softenings), 4), squeeze=False).ravel()
+        columns, lines = min(len(self.softenings), 4), -(-len(self.softenings) // 4)
         shown = [np.sort(np.argsort(-self.teacher[0], kind="stable")[:BARS])]
-        for part, one in zip(rows, self.softenings, strict=False):
-            draw_bars(part, f"T = {one.temperature:g}", one.teacher, one.student, ("teacher", "student"), shown)
-        if path is not None:
-            figure.savefig(path, dpi=100)
+        with new_figure(max(4.0, 3.2 * columns), 3.0 * lines, path) as figure:
+            parts = figure.subfigures(lines, columns, squeeze=False).ravel()
+            for part, one in zip(parts, self.softenings, strict=False):
+                draw_bars(part, f"T = {one.temperature:g}", one.teacher, one.student, ("teacher", "student"), shown)
+            highest = max(axes.get_ylim()[1] for axes in figure.axes)
+            for axes in figure.axes:  # of one height: what flattens looks flatter
+                axes.set_ylim(0.0, highest)
         return figure

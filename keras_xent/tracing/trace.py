@@ -1,6 +1,7 @@
 """`Trace`: what `explain` returns, and the forms that it takes."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,8 +161,11 @@ class Trace(Shown):
 
     def given(self):
         """What the loss was given, and what of it lies outside of what the loss takes."""
+        targets = self.subject.domain.y_true
+        if isinstance(targets, Mapping):  # packed with labels, they are several things at once
+            targets = None if self.subject.labels else targets[self.subject.targets]
         yield from (
-            self.input("y_true", self.inputs.y_true, self.subject.domain.y_true),
+            self.input("y_true", self.inputs.y_true, targets),
             self.input("y_pred", self.inputs.y_pred, self.subject.domain.y_pred(self.subject.from_logits)),
         )
         for name, values in (("sample_weight", self.inputs.sample_weight), ("mask", self.inputs.mask)):

@@ -19,6 +19,7 @@ from .models import (
     ROWS,
     STEPS,
     TOKENS,
+    WORDS,
     YES,
     X,
     Y,
@@ -104,6 +105,41 @@ def test_sequences_with_masks(activation):
         assert codes(tagger(activation, mask_zero=True, between=[keras.layers.LSTM(8)]), PADDED, Y, loss) == []
         weights = (PADDED != 0).astype("float32")
         assert codes(tagger(activation), PADDED, y, loss, sample_weight=weights) == []
+
+
+@pytest.mark.parametrize("steps", [STEPS, STEPS + 2])
+@pytest.mark.parametrize("attends", [False, True])
+def test_padding_of_another_sequence(attends, steps):
+    """What an encoder masks is no padding of what the decoder says, even if both are as long."""
+    source, target = keras.Input((STEPS,), dtype="int32"), keras.Input((steps,), dtype="int32")
+    encoded = keras.layers.Embedding(WORDS, 8, mask_zero=True)(source)
+    decoded = keras.layers.Embedding(WORDS, 8)(target)
+    if attends:
+        decoded = Unmasked()(keras.layers.Attention()([decoded, encoded]))
+    else:
+        decoded = keras.layers.GRU(8, return_sequences=True)(decoded, initial_state=keras.layers.GRU(8)(encoded))
+    model = keras.Model([source, target], dense(WORDS)(decoded))
+    y = RNG.integers(0, WORDS, (ROWS, steps))
+    assert codes(model, [PADDED, y], y, keras_xent.SparseCategoricalCrossentropy(from_logits=True)) == []
+
+
+class Unmasked(keras.layers.Layer):
+    """Hands no mask on."""
+
+    def call(self, inputs):
+        return inputs
+
+    def compute_mask(self, inputs, previous_mask=None):
+        del inputs, previous_mask
+
+
+def test_an_answer_of_as_many_steps_as_the_question():
+    """Between them there is one state for all steps."""
+    between = [keras.layers.GRU(8), keras.layers.RepeatVector(STEPS), keras.layers.GRU(8, return_sequences=True)]
+    model = tagger(mask_zero=True, between=between)
+    assert codes(model, PADDED, TOKENS % CLASSES, keras_xent.SparseCategoricalCrossentropy(from_logits=True)) == []
+    nested = keras.Sequential([keras.Input((STEPS,), dtype="int32"), model, keras.layers.Identity()])
+    assert codes(nested, PADDED, TOKENS % CLASSES, keras_xent.SparseCategoricalCrossentropy(from_logits=True)) == []
 
 
 def test_time_distributed_and_bidirectional():

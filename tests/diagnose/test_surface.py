@@ -79,8 +79,23 @@ def test_wrong_usage():
         keras_xent.diagnose(mlp(), X, Y, WRONG, max_examples=0)
     with pytest.raises(ValueError, match=r"a batch cannot be taken without being lost"):
         keras_xent.diagnose(mlp(), iter([(X, Y)]), loss=WRONG)
+    with pytest.raises(ValueError, match=r"`x` is a data set \(Nothing\) without a batch"):
+        keras_xent.diagnose(mlp(), Nothing(), loss=WRONG)
+    with pytest.raises(TypeError, match=r"`y` must hold real numbers. Received: an array of dtype <U3"):
+        keras_xent.diagnose(mlp(), X, np.array(["cat"] * ROWS), loss=WRONG)
+    with pytest.raises(TypeError, match=r"`sample_weight` must hold real numbers. Received: an array of dtype object"):
+        keras_xent.diagnose(mlp(), X, Y, loss=WRONG, sample_weight=np.array([None] * ROWS))
+    with pytest.raises(ValueError, match=r"must be of one length to be an array. Pad them"):
+        keras_xent.diagnose(mlp(), X, [[0], [1, 2]] * (ROWS // 2), loss=WRONG)
     with pytest.raises(ValueError, match=r"`on_error` must be 'warn' or 'raise'"):
         keras_xent.DiagnoseFirstBatch(X, Y, on_error="stop")
+
+
+class Nothing:
+    """A data set of no batches."""
+
+    def __iter__(self):
+        return iter(())
 
 
 class Batches(PyDataset):
@@ -90,6 +105,12 @@ class Batches(PyDataset):
     def __getitem__(self, index):
         half = slice(index * ROWS // 2, (index + 1) * ROWS // 2)
         return X[half], Y[half]
+
+
+def test_a_class_as_a_loss():
+    """`compile` makes an object of it."""
+    assert codes(mlp("softmax"), X, Y, keras.losses.SparseCategoricalCrossentropy) == []
+    assert codes(mlp(), X, Y, keras_xent.SparseCategoricalCrossentropy) == ["logits-as-probs"]
 
 
 def test_data_sets():

@@ -80,6 +80,26 @@ def test_fractional_labels():
     assert codes(mlp("softmax"), X, Y.astype("float32"), SPARSE) == []
 
 
+def test_numbers_that_are_missing():
+    """NaN is told once, as what it is; what has no weight may hold anything."""
+    missing = np.where(np.arange(len(X)) == 3, np.nan, 1.0)
+    for y, loss, activation, units in (
+        (Y * missing, SPARSE, "softmax", CLASSES),
+        (ONE_HOT * missing[:, None], DENSE, "softmax", CLASSES),
+        (ONE_HOT * missing[:, None], keras_xent.CategoricalFocalCrossentropy(), "softmax", CLASSES),
+        (YES * missing[:, None], BINARY, "sigmoid", 1),
+        (ONE_HOT * missing[:, None], "kl_divergence", "softmax", CLASSES),
+    ):
+        (finding,) = keras_xent.diagnose(mlp(activation, units), X, y, loss)
+        assert finding.code == "non-finite-data" and "numbers of y_true are NaN or infinite" in finding.evidence
+        assert codes(mlp(activation, units), X, y, loss, sample_weight=np.isfinite(missing)) == []
+    (finding,) = keras_xent.diagnose(mlp("softmax"), X, Y, SPARSE, sample_weight=missing)
+    assert finding.code == "non-finite-data" and "1 of 32 numbers of sample_weight" in finding.evidence
+    ruled_out = np.where(ONE_HOT > 0, X[:, :1], -np.inf)
+    assert codes(mlp(), X, ruled_out, keras_xent.DistillationLoss(targets="logits")) == []
+    assert codes(mlp(), X, -ruled_out, keras_xent.DistillationLoss(targets="logits")) == ["non-finite-data"]
+
+
 @pytest.mark.parametrize(("dtype", "exact"), [("bfloat16", 256), ("float16", 2048)])
 def test_labels_in_half_precision(dtype, exact):
     classes = exact + 44

@@ -160,6 +160,21 @@ def test_what_pictures_draw(trace):
     assert "nothing is clipped" in from_logits.subfigs[2].axes[0].get_xlabel()
 
 
+def test_pictures_of_many_classes(rng):
+    """They take the memory of a few rows, not the square of one: 8 GB here."""
+    loss = keras_xent.SparseCategoricalFocalCrossentropy(from_logits=True, label_smoothing=0.1)
+    trace = keras_xent.explain(loss, [31_999, 2], rng.normal(size=(2, 32_000)))
+    shares = trace.plot().subfigs[1].axes
+    assert [axes.get_title() for axes in shares] == [f"example {i}: {loss:.5g}" for i, loss in enumerate(trace.losses)]
+    top = max(bar.get_height() for bar in shares[0].containers[0])
+    assert 0.9 * trace.losses[0] * 0.89 < top < trace.losses[0]
+
+
+def test_there_is_nothing_to_draw():
+    with pytest.raises(ValueError, match="the batch is empty"):
+        keras_xent.explain("categorical_crossentropy", np.zeros((0, 3)), np.zeros((0, 3))).plot()
+
+
 @pytest.mark.parametrize("divergence", ["kl", "reverse_kl", "jsd", "crossentropy"])
 def test_shares_of_distillation_add_up(rng, divergence):
     loss = keras_xent.DistillationLoss(3.0, targets="logits", divergence=divergence)
@@ -169,8 +184,26 @@ def test_shares_of_distillation_add_up(rng, divergence):
     assert sums == pytest.approx(trace.losses.tolist(), rel=1e-4)
 
 
+def test_pictures_bring_their_paper(trace, tmp_path):
+    """In a dark notebook, and under a dark or transparent style, they are the same: dark on white."""
+    formatters = pytest.importorskip("IPython.core.formatters")
+    style = pytest.importorskip("matplotlib.style")
+    shown, _ = formatters.DisplayFormatter().format(trace.plot(tmp_path / "light.png"))
+    with style.context(["dark_background", {"savefig.transparent": True, "figure.facecolor": "none"}]):
+        dark, _ = formatters.DisplayFormatter().format(Temperatures([1.0]).plot())
+        in_the_dark = trace.plot(tmp_path / "dark.png")._repr_png_()
+    assert shown["image/png"] == in_the_dark
+    assert (tmp_path / "dark.png").read_bytes() == (tmp_path / "light.png").read_bytes()
+    for picture in (in_the_dark, dark["image/png"]):
+        pixels = pytest.importorskip("matplotlib.image").imread(io.BytesIO(picture))
+        assert (pixels[0, 0] == 1.0).all()  # white, and not transparent
+        assert (pixels[..., :3].sum(-1) < 0.2).any()  # and there is dark writing
+
+
 def test_pictures_need_matplotlib(trace, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    modules = __import__("sys").modules
+    monkeypatch.setitem(modules, "matplotlib.figure", None)
+    monkeypatch.delitem(modules, "keras_xent.tracing.figures", raising=False)
     with pytest.raises(ImportError, match="pip install matplotlib"):
         trace.plot()
 
@@ -194,7 +227,8 @@ def test_temperatures():
     assert "T = 4" in str(shown) and "softmax(z / 4)" in shown.to_markdown()
     Page(shown.to_html())
     json.dumps(shown.to_dict(), allow_nan=False)
-    assert len(shown.plot().subfigs) == 2
+    parts = shown.plot().subfigs
+    assert len(parts) == 2 and parts[0].axes[0].get_ylim() == parts[1].axes[0].get_ylim()
     alone = Temperatures([2.0], [3.0, 1.0, 0.0])
     assert "student is taken to know nothing" in str(alone)
     with pytest.raises(ValueError, match="same shape"):

@@ -1,6 +1,7 @@
 """The last number of a trace is the loss, whatever the loss, its options, weights, masks and reduction."""
 
 import functools
+import json
 
 import keras
 import numpy as np
@@ -143,3 +144,62 @@ def test_nothing_is_changed_by_being_explained(rng):
     config = loss.get_config()
     keras_xent.explain(loss, np.eye(4)[:3], y_pred, [1.0, 0.0, 2.0])
     assert (y_pred == before).all() and loss.get_config() == config
+
+
+def test_names_and_tables_as_compile_takes_them():
+    pandas = pytest.importorskip("pandas")
+    probs = np.array([[0.2, 0.8], [0.6, 0.4]])
+    for y_true, name in (([1, 0], "sparse_categorical_crossentropy"), ([[0, 1], [1, 0]], "categorical_crossentropy")):
+        for short in ("crossentropy", "ce"):
+            assert keras_xent.explain(short, y_true, probs).loss == keras_xent.explain(name, y_true, probs).loss
+    assert keras_xent.explain("ce", [[1], [0]], probs[:, :1]).loss == "keras.losses.BinaryCrossentropy()"
+    given = pandas.Series([1, 0], index=[7, 9]), pandas.DataFrame(probs), pandas.Series([1.0, 2.0])
+    weighed = keras_xent.explain("crossentropy", *given)
+    assert weighed.value == keras_xent.explain("crossentropy", [1, 0], probs, [1.0, 2.0]).value
+
+
+def test_numbers_that_are_missing():
+    """Why is my loss NaN? It is shown where, in every form."""
+    for loss in ("categorical_crossentropy", keras_xent.CategoricalCrossentropy(from_logits=True)):
+        trace = keras_xent.explain(loss, [[0, 1], [1, 0]], [[0.2, 0.8], [np.nan, 0.4]])
+        assert (np.isnan(trace.value) and "not probabilities" in str(trace)) or "not logits" in str(trace)
+        assert '"nan"' in json.dumps(trace.to_dict(), allow_nan=False)
+    try:
+        told = str(keras_xent.explain(keras_xent.CategoricalCrossentropy(from_logits=True), [[1, 0]], [[np.inf, 0.0]]))
+    except ValueError as error:  # where a kernel makes something else of it than the steps
+        told = str(error)
+    assert "not logits" in told or "holds what CategoricalCrossentropy(from_logits=True) does not take" in told
+
+
+def test_programs_are_those_of_their_loss():
+    """One that is compiled is used again for the same loss alone."""
+    y_true, y_pred = [[0.0, 1.0]], [[0.8, 0.2]]
+    loss = keras_xent.CategoricalFocalCrossentropy()
+    first = keras_xent.explain(loss, y_true, y_pred)
+    loss.gamma = 0.5
+    assert keras_xent.explain(loss, y_true, y_pred).value != first.value
+    assert keras_xent.explain(keras_xent.CategoricalFocalCrossentropy(), y_true, y_pred).value == first.value
+    saturated = [[1.0, 0.0]]
+    before = keras_xent.explain("categorical_crossentropy", y_true, saturated).value
+    epsilon = keras.config.epsilon()
+    try:
+        keras.config.set_epsilon(1e-3)
+        assert keras_xent.explain("categorical_crossentropy", y_true, saturated).value < before
+    finally:
+        keras.config.set_epsilon(epsilon)
+    assert keras_xent.explain("categorical_crossentropy", y_true, saturated).value == before
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="the other backends compile nothing")
+def test_few_programs_are_compiled():
+    """The steps, the reduction, the loss with its gradient, and Keras's: not each operation; and none again."""
+    import jax.monitoring
+
+    events = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: events.append(event))
+    y_true, y_pred = [1, 2, 3], np.random.default_rng(0).dirichlet(np.ones(13), 3).astype("float32")
+    keras_xent.explain("sparse_categorical_crossentropy", y_true, y_pred)
+    compiled = sum("backend_compile" in event for event in events)
+    assert 0 < compiled <= 10
+    keras_xent.explain("sparse_categorical_crossentropy", y_true, y_pred)
+    assert sum("backend_compile" in event for event in events) == compiled

@@ -139,6 +139,26 @@ def test_an_error_of_kerass_is_shown():
     assert "raises an error" in str(trace) and trace.to_dict()["keras"]["value"] is None
 
 
+def test_what_a_teacher_gives_is_said():
+    """By the kind of its targets; packed with labels it is several things."""
+    student = [[4.0, 2.5, 0.0]]
+    for targets, words, given in (
+        ("logits", "logits; -inf rules a class out", [[6.0, 3.0, 1.0]]),
+        ("probs", "probabilities, or other numbers from 0", [[0.7, 0.2, 0.1]]),
+        ("top_k", "pairs of a class id and its log-probability", [[[0.0, -0.1], [1.0, -3.0]]]),
+    ):
+        trace = keras_xent.explain(keras_xent.DistillationLoss(targets=targets), given, student)
+        teacher = next(iter(trace.given()))
+        assert words in teacher.formula and not teacher.notes
+    loss = keras_xent.DistillationLoss(targets="logits", label_weight=0.5, labels="sparse")
+    packed = keras_xent.explain(loss, keras_xent.pack_targets(np.array([[6.0, 3.0, 1.0]]), np.array([0])), student)
+    assert next(iter(packed.given())).formula == ""
+
+
+class Derived(keras_xent.SparseCategoricalCrossentropy):
+    """Which might compute something else."""
+
+
 @pytest.mark.parametrize(
     ("loss", "y_true", "y_pred", "weights", "error", "words"),
     [
@@ -147,6 +167,8 @@ def test_an_error_of_kerass_is_shown():
         (3, [1], [[0.5, 0.5]], None, ValueError, "3 of type int"),
         (keras.losses.MeanSquaredError(), [1], [[0.5, 0.5]], None, ValueError, "There is no loss"),
         (np.sum, [1], [[0.5, 0.5]], None, ValueError, "There is no loss"),
+        ("LinearSparseCategoricalCrossentropy", [1], [[0.5, 0.5]], None, ValueError, "makes its logits itself"),
+        (Derived(), [1], [[0.5, 0.5]], None, ValueError, "There is no loss Derived.* to explain"),
         ("DistillationLoss", [[1, 2]], [[0.5, 0.5]], None, ValueError, "DistillationLoss needs arguments"),
         (keras_xent.binary_crossentropy, [[1]], [[0.5]], [1.0], ValueError, "neither weighs nor reduces"),
         (keras_xent.categorical_crossentropy, [[1]], [[0.5, 0.5]], None, ValueError, "must have the same shape"),
