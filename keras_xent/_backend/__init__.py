@@ -12,12 +12,14 @@ more than a moment to see.
 `plain(x)`: a tensor out of one, with the attributes of a tensor: a `tf.Variable` has no `ndim`, for example.
 `values_and_slopes(function, x, factors)`: `function(x)`, one number per row of `x`, and the gradient of Σ factors · function(x)
 by `x`: now, not when somebody asks for it.
+`total(x)`: the sum of all entries. (`keras.ops.sum` asks what it was given: that takes longer than the sum of a small batch.)
 `num_replicas()`: how many replicas of the program add up their gradients, under a distribution strategy of the backend.
 """
 
 import importlib
 
 import keras
+from keras import ops
 
 try:
     _backend = importlib.import_module(f"{__name__}.{keras.backend.backend()}")
@@ -30,6 +32,10 @@ except ModuleNotFoundError as error:
 
 def read(x):
     return None if isinstance(x, keras.KerasTensor) else _backend.read(x)
+
+
+def total(x):
+    return ops.sum(x) if isinstance(x, keras.KerasTensor) else _backend.total(x)
 
 
 fail_unless = _backend.fail_unless

@@ -10,9 +10,9 @@ the steps are taken:
 
 import keras
 
-from .shortcuts import Kernel, shortened
+from .shortcuts import Kernel, shortened, taken_by
 
-__all__ = ["BINARY", "BINARY_FOCAL", "DENSE", "FOCAL", "KL", "SPARSE", "Kernel", "shortened"]
+__all__ = ["BINARY", "BINARY_FOCAL", "DENSE", "FOCAL", "KL", "SPARSE", "Kernel", "shortened", "taken_by"]
 
 BINARY: Kernel | None = None
 BINARY_FOCAL: Kernel | None = None

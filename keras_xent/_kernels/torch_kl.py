@@ -70,4 +70,4 @@ def serves(quantities):
     return can_be_worked_through(quantities["soft_logits"], quantities["axis"]) and is_known(quantities["temperature"])
 
 
-KL = Kernel(kl_losses, serves, widens=True)
+KL = Kernel(kl_losses, serves, widens=True, gives="divergence")
