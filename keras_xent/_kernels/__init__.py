@@ -21,6 +21,7 @@ FOCAL: Kernel | None = None
 KL: Kernel | None = None
 SPARSE: Kernel | None = None
 if keras.backend.backend() == "torch":
+    from . import torch_compiled  # noqa: F401 (its operators are called by name)
     from .torch_binary import BINARY
     from .torch_binary_focal import BINARY_FOCAL
     from .torch_dense import DENSE

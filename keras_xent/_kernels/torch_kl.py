@@ -8,8 +8,6 @@ Blocks are computed in float64, at a fifth of the built-in loss's time: a diverg
 are close, or made of tails, whose relative error is ε times their depth.
 """
 
-import functools
-
 import torch
 from torch.autograd import forward_ad
 
@@ -55,14 +53,19 @@ def kl_losses(soft_logits, soft_targets, temperature, in_steps):
     def plain(student, teacher):
         return in_steps(soft_logits=student, soft_targets=teacher, temperature=temperature, axis=1)
 
-    return RowLosses(functools.partial(work, temperature=temperature), plain)(soft_logits, soft_targets)
+    return RowLosses(work, plain, (temperature,))(soft_logits, soft_targets)
 
 
 def is_known(temperature):
     """Whether it is a number, or a tensor that is read without more ado and needs no derivative."""
     if not torch.is_tensor(temperature):
         return True
-    return not temperature.requires_grad and read(temperature) is not None and forward_ad.unpack_dual(temperature).tangent is None
+    return (
+        not torch.compiler.is_compiling()
+        and not temperature.requires_grad
+        and read(temperature) is not None
+        and forward_ad.unpack_dual(temperature).tangent is None
+    )
 
 
 def serves(quantities):

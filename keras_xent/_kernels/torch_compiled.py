@@ -1,0 +1,58 @@
+"""The kernels on PyTorch's CPU inside `torch.compile`: operators that its programs call as they are.
+
+What the compiler makes of the steps goes through the logits once for each reduction; a kernel does so in blocks that stay in the
+cache. The gradient is made in the backward pass, as a compiled program cannot scale in place what it kept from the forward pass.
+"""
+
+import importlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import torch_rows
+
+
+@torch.library.custom_op("keras_xent::row_losses", mutates_args=())
+def row_losses(kernel: str, logits: Tensor, targets: Tensor, numbers: Sequence[float], weights: Tensor | None) -> Tensor:
+    """The losses of all rows. `kernel` names the module whose `work` it is, `numbers` and `weights` are as in `RowLosses`."""
+    return working(kernel, numbers, weights).work_through(logits, targets)[0]
+
+
+@torch.library.custom_op("keras_xent::row_gradients", mutates_args=())
+def row_gradients(
+    kernel: str, logits: Tensor, targets: Tensor, numbers: Sequence[float], weights: Tensor | None, upstream: Tensor
+) -> Tensor:
+    """Their gradient by the logits."""
+    gradient = torch_rows.empty_like(logits)
+    working(kernel, numbers, weights).work_through(logits, targets, gradient, upstream)
+    return gradient
+
+
+def working(kernel, numbers, weights):
+    """What was compiled, without the steps, as nothing but losses and their gradient is asked of it."""
+    work = importlib.import_module(kernel).work
+    return torch_rows.RowLosses(work, None, tuple(numbers), weights)
+
+
+@row_losses.register_fake
+def _(kernel, logits, targets, numbers, weights):
+    return torch_rows.wide(logits.new_empty(logits.shape[:1]))
+
+
+@row_gradients.register_fake
+def _(kernel, logits, targets, numbers, weights, upstream):
+    return logits.new_empty(logits.shape)
+
+
+def keep(ctx, inputs, output):
+    ctx.kernel, logits, targets, ctx.numbers, weights = inputs
+    ctx.save_for_backward(logits, targets, weights)
+
+
+def pull(ctx, upstream):
+    logits, targets, weights = ctx.saved_tensors
+    return None, row_gradients(ctx.kernel, logits, targets, ctx.numbers, weights, upstream), None, None, None
+
+
+row_losses.register_autograd(pull, setup_context=keep)
