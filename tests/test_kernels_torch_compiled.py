@@ -13,7 +13,7 @@ from .test_kernels_torch import example, without_kernels
 if BACKEND == "torch":
     import torch
 
-    from keras_xent._kernels.torch_compiled import row_losses
+    from keras_xent._kernels.torch_compiled import row_losses, row_losses_and_gradient
 
     def compiled(function, dynamic=None):
         """As one program, and the list of the programs that it has become."""
@@ -68,6 +68,7 @@ if BACKEND == "torch":
         _, _, y_true, logits = example("distributions", 3.0, 5)
         given = tensor(logits).requires_grad_(), tensor(y_true)
         torch.library.opcheck(row_losses, ("keras_xent._kernels.torch_dense", *given, [], None))
+        torch.library.opcheck(row_losses_and_gradient, ("keras_xent._kernels.torch_kl", *given, [3.0], None))
 
     @pytest.mark.parametrize("name", ["distributions", "binary focal"])
     def test_gradients_by_targets_are_those_of_the_steps(name, monkeypatch):

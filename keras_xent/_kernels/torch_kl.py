@@ -53,19 +53,14 @@ def kl_losses(soft_logits, soft_targets, temperature, in_steps):
     def plain(student, teacher):
         return in_steps(soft_logits=student, soft_targets=teacher, temperature=temperature, axis=1)
 
-    return RowLosses(work, plain, (temperature,))(soft_logits, soft_targets)
+    return RowLosses(work, plain, (temperature,), is_costly=True)(soft_logits, soft_targets)
 
 
 def is_known(temperature):
     """Whether it is a number, or a tensor that is read without more ado and needs no derivative."""
     if not torch.is_tensor(temperature):
         return True
-    return (
-        not torch.compiler.is_compiling()
-        and not temperature.requires_grad
-        and read(temperature) is not None
-        and forward_ad.unpack_dual(temperature).tangent is None
-    )
+    return not temperature.requires_grad and read(temperature) is not None and forward_ad.unpack_dual(temperature).tangent is None
 
 
 def serves(quantities):

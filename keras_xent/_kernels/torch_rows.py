@@ -76,6 +76,7 @@ class RowLosses:
     (rows, num_classes), class ids (rows,) or targets of the logits' shape. It gives the losses and a factor, (rows,) each; the
     factor times `out`, which it fills, is the gradient. Where there are `weights`, one for all outputs or one for each, they come
     after the numbers: an array, or None where all are 1.
+    Where it `is_costly`, a gradient is better kept for the backward pass of a compiled program than made there.
     `plain(logits, targets)` gives the losses of such rows in operations that have derivatives: for whatever else is asked for.
     """
 
@@ -83,6 +84,7 @@ class RowLosses:
     plain: Callable[[Any, Any], Any] | None
     numbers: tuple[float, ...] = ()
     weights: Any = None
+    is_costly: bool = False
 
     def __call__(self, logits, targets):
         """The losses, in float32 for logits in half precision."""
@@ -90,11 +92,13 @@ class RowLosses:
         if len(shape) != 2:
             rows = logits.reshape(-1, shape[-1])
             targets = targets.reshape(rows.shape if targets.shape == shape else rows.shape[:1])
-        if torch.compiler.is_compiling():
-            call = torch.ops.keras_xent.row_losses
-            return call(self.work.__module__, rows, targets, self.numbers, self.weights).reshape(shape[:-1])
         # A gradient in half precision is made in the backward pass, where it is rounded once, after all factors.
         at_once = logits.requires_grad and torch.is_grad_enabled() and logits.dtype not in HALF_PRECISION
+        if torch.compiler.is_compiling():
+            given = self.work.__module__, rows, targets, self.numbers, self.weights
+            operators = torch.ops.keras_xent
+            losses = operators.row_losses_and_gradient(*given)[0] if at_once and self.is_costly else operators.row_losses(*given)
+            return losses.reshape(shape[:-1])
         losses = _Differentiable.apply(self, rows, targets, Made() if at_once and not transformed() else None)
         return losses if rows is logits else losses.reshape(shape[:-1])
 
