@@ -28,7 +28,9 @@ class Kernel:
 
 def shortened(recipe, quantities, steps, kernel):
     """The recipe with the kernel for the steps: if they are part of it, and nothing that is made on the way is needed later."""
-    shorter = None if kernel is None else _shorter(recipe, steps, kernel.step)
+    if kernel is None:
+        return recipe
+    shorter = _shorter(recipe, steps, kernel.step)
     if shorter is None or not kernel.serves(quantities):
         return recipe
     if "in_steps" in kernel.step.takes:

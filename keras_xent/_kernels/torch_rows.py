@@ -81,7 +81,7 @@ class RowLosses:
     """
 
     work: Callable[..., tuple[Any, Any]]
-    plain: Callable[[Any, Any], Any] | None
+    plain: Any  # None where nothing else is
     numbers: tuple[float, ...] = ()
     weights: Any = None
     is_costly: bool = False

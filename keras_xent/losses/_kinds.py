@@ -30,13 +30,21 @@ def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None,
     return losses if allow_one_class else _checks.several_classes_when_run(losses, y_pred, axis)
 
 
+def match_class_ids(y_true, y_pred, axis):
+    """Class ids as a tensor of one per row."""
+    axis = _checks.resolve_axis(axis, y_pred)
+    return _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis)
+
+
 def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
-    """The losses of a recipe from `labels` that are safe to index with; 0 where a label does not count."""
+    """The losses of a recipe from `labels` that are safe to index with; 0 where a label does not count.
+
+    `y_true` has been matched with `y_pred`.
+    """
     axis = _checks.resolve_axis(options["axis"], y_pred)
     _checks.several_classes(y_pred, axis)
-    labels = _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis)
-    fits = one_label_per_row_when_run(labels, y_pred, axis)
-    labels = _labels.CheckedLabels(labels, _checks.size_of(y_pred, axis), options["ignore_class"], options["invalid_labels"])
+    fits = one_label_per_row_when_run(y_true, y_pred, axis)
+    labels = _labels.CheckedLabels(y_true, _checks.size_of(y_pred, axis), options["ignore_class"], options["invalid_labels"])
     if labels.counts is not None:
         y_pred = run((BLANK,), {"y_pred": y_pred, "kept": labels.counts, "axes": (axis,)}, listener)
     quantities = class_quantities(y_pred, options, axis, dtype)
@@ -72,11 +80,11 @@ def widen_all(quantities, recipe, dtype):
 def evaluate_class_ids(per_example, y_true, y_pred, options):
     """`evaluate`; whoever reduces these losses, such as a `keras.losses.Loss` that calls this, leaves ignored ones out."""
     y_pred = _checks.float_tensor("y_pred", y_pred)
-    losses = evaluate(per_example, y_true, y_pred, options)
+    labels = match_class_ids(y_true, y_pred, options["axis"])
+    losses = evaluate(per_example, labels, y_pred, options)
     if options["ignore_class"] is None and options["invalid_labels"] == "error":
         return losses
     axis = _checks.resolve_axis(options["axis"], y_pred)
-    labels = _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis)
     counts = _labels.counted(labels, _checks.size_of(y_pred, axis), options["ignore_class"], options["invalid_labels"])
     return _backend.carry_mask(losses, counts)
 
@@ -144,8 +152,7 @@ class ClassIdLoss(OverClasses):
     invalid_labels: str
 
     def _match(self, y_true, y_pred):
-        axis = _checks.resolve_axis(self.axis, y_pred)
-        return _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis), y_pred
+        return match_class_ids(y_true, y_pred, self.axis), y_pred
 
     def _fits_when_run(self, y_true, y_pred):
         return one_label_per_row_when_run(y_true, y_pred, *self._reduced_axes(y_pred))
