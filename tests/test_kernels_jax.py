@@ -12,7 +12,7 @@ from keras_xent import _kernels
 from .backends import BACKEND
 from .cases import one_hot
 
-KERNELS = ("BINARY", "BINARY_FOCAL", "DENSE", "FOCAL", "SPARSE")
+KERNELS = ("BINARY", "BINARY_FOCAL", "DENSE", "FOCAL", "KL", "SPARSE")
 
 if BACKEND == "jax":
     import jax
@@ -34,6 +34,9 @@ if BACKEND == "jax":
         "focal": ("FOCAL", keras_xent.CategoricalFocalCrossentropy(gamma=1.5, from_logits=True), SOFT),
         "focal, squared": ("FOCAL", keras_xent.CategoricalFocalCrossentropy(from_logits=True), np.float32(one_hot(LABELS, 5))),
         "binary": ("BINARY", keras_xent.BinaryCrossentropy(True, pos_weight=[1.0, 2.0, 0.5, 1.0, 3.0]), SOFT),
+        "divergence": ("KL", keras_xent.DistillationLoss(3.0, targets="logits"), OTHER),
+        "divergence, close": ("KL", keras_xent.DistillationLoss(3.0, targets="logits"), LOGITS + np.float32(0.1) * OTHER),
+        "divergence, both sure": ("KL", keras_xent.DistillationLoss(0.1, targets="logits"), LOGITS + np.float32(0.1) * OTHER),
         "binary, focal": ("BINARY_FOCAL", keras_xent.BinaryFocalCrossentropy(gamma=0.5, from_logits=True), SOFT),
     }
     every_loss = pytest.mark.parametrize("name", LOSSES)
@@ -51,6 +54,8 @@ if BACKEND == "jax":
         yield "gradient of a gradient", jax.grad(lambda z: jnp.sum(jax.grad(f)(z) * along))(z)
         yield "forward over value and gradient", jax.jvp(jax.value_and_grad(f), (z,), (along,))
         yield "mapped", jax.vmap(jax.grad(f))(jnp.stack([z, along]))
+        if "temperature" in loss.get_config():
+            yield "temperature", jax.value_and_grad(lambda temperature: loss._with(temperature=temperature)(y_true, z))(2.0)
         if jnp.issubdtype(y_true.dtype, jnp.floating):
             yield "targets", jax.value_and_grad(f, argnums=1)(z, y_true)
             yield "targets, then logits", jax.jacfwd(jax.grad(f, argnums=1))(z, y_true)
@@ -95,11 +100,14 @@ if BACKEND == "jax":
             "BINARY": {"targets": shares, "pos_weight": jnp.float32(1.0)},
             "BINARY_FOCAL": {"targets": shares, "pos_weight": jnp.float32(1.0), "gamma": 1.5},
             "DENSE": {"targets": shares},
+            "KL": {"soft_targets": shares, "temperature": jnp.float32(2.0)},
         }[name]
         static = {"gamma": others.pop("gamma")} if "gamma" in others else {}
 
+        by_logits = "soft_logits" if name == "KL" else "logits"
+
         def mean(logits, others):
-            return jnp.mean(getattr(_kernels, name).function(logits=logits, **others, **static))
+            return jnp.mean(getattr(_kernels, name).function(**{by_logits: logits}, **others, **static))
 
         return mean, logits, others
 
@@ -179,7 +187,7 @@ if BACKEND == "jax":
         if kernel == "SPARSE":
             y_true[::2] = 0
         else:
-            y_true[::2, 1] = 0.0
+            y_true[::2, 1] = -np.inf if kernel == "KL" else 0.0
         actual = loss(y_true, jnp.asarray(z)), jax.grad(lambda z: jnp.sum(loss(y_true, z)[::2]))(jnp.asarray(z))
         monkeypatch.setattr(_kernels, kernel, None)
         expected = loss(y_true, jnp.asarray(z)), jax.grad(lambda z: jnp.sum(loss(y_true, z)[::2]))(jnp.asarray(z))
@@ -204,6 +212,7 @@ for loss, y_true in (
     (keras_xent.BinaryCrossentropy(True), shares),
     (keras_xent.CategoricalFocalCrossentropy(from_logits=True), shares),
     (keras_xent.BinaryFocalCrossentropy(from_logits=True), shares),
+    (keras_xent.DistillationLoss(2.0, targets="logits"), teacher),
 ):
     step = jax.jit(jax.value_and_grad(lambda z, y: loss(y, z)))
     value, gradient = step(logits, y_true)

@@ -33,4 +33,5 @@ elif keras.backend.backend() == "jax":
     from .jax_binary_focal import BINARY_FOCAL
     from .jax_dense import DENSE
     from .jax_focal import FOCAL
+    from .jax_kl import KL
     from .jax_sparse import SPARSE

@@ -32,8 +32,11 @@ def draw(subject, size, dtype):
     def normal(*shape):
         return rng.standard_normal(shape, "float32")
 
+    def features_and_kernel():
+        return normal(size.rows, size.hidden), normal(size.hidden, size.classes) / np.float32(size.hidden**0.5)
+
     if subject.space == "linear":
-        predictions = normal(size.rows, size.hidden), normal(size.hidden, size.classes) / np.float32(size.hidden**0.5)
+        predictions = features_and_kernel()
     else:
         logits = normal(size.rows, size.classes)
         if subject.space == "probs":
@@ -42,6 +45,8 @@ def draw(subject, size, dtype):
     shape = size.rows, size.classes
     if subject.targets == "ids":  # as each backend's users pass them
         targets = tensor(rng.integers(0, size.classes, size.rows), "int64" if BACKEND == "torch" else "int32")
+    elif subject.targets == "features":
+        targets = tuple(tensor(one, dtype) for one in features_and_kernel())
     elif subject.targets == "answers":
         targets = tensor(rng.integers(0, 2, shape).astype("float32"), dtype)
     else:
@@ -83,35 +88,39 @@ class Truth:
 
 def truth(subject, inputs):
     """What the definition says of the inputs as their dtype holds them; float64, a block of rows at a time."""
-    targets = array(inputs.targets)
-    first, *kernel = (array(one) for one in inputs.predictions)
-    kernel = kernel[0].astype("float64") if kernel else None
     losses, gradient = (getattr(reference, function_name(subject.loss) + of) for of in ("", "_gradient"))
     options = {**subject.options, **of_this_process(losses, subject.options)}
-    rows = len(first)
+    student, teacher = in_float64(inputs.predictions), in_float64(inputs.targets) if subject.targets == "features" else None
+    targets = None if teacher else array(inputs.targets)
+    rows, classes = len(student[0]), student[-1].shape[1]
 
-    def predicted(places):
-        part = first[places].astype("float64")
-        return part if kernel is None else part @ kernel
+    def of_rows(places):
+        return logits_of(teacher, places) if teacher else targets[places], logits_of(student, places)
 
-    chosen = spread(rows)
-    slopes = gradient(targets[chosen], predicted(chosen), **options) / rows
-    total, block = 0.0, max(1, BLOCK // (first.shape[1] if kernel is None else kernel.shape[1]))
-    if kernel is None:
-        for start in range(0, rows, block):
-            total += float(losses(targets[start : start + block], predicted(slice(start, start + block)), **options).sum())
+    chosen, columns = spread(rows), spread(classes)
+    slopes = gradient(*of_rows(chosen), **options) / rows
+    total, by_columns = 0.0, 0.0
+    for start in range(0, rows, max(1, BLOCK // classes)):
+        places = slice(start, start + max(1, BLOCK // classes))
+        given = of_rows(places)
+        total += float(losses(*given, **options).sum())
+        if subject.space == "linear":
+            by_columns = by_columns + student[0][places].T @ gradient(*given, **options)[:, columns]
+    if subject.space != "linear":
         return Truth(total / rows, ((0, chosen, slopes),))
-    columns = spread(kernel.shape[1])
-    by_columns = np.zeros((len(kernel), len(columns)))
-    for start in range(0, rows, block):
-        places = slice(start, start + block)
-        logits, labels = predicted(places), targets[places]
-        costs = losses(labels, logits, **options)
-        total += float(costs.sum())
-        target_logits = np.take_along_axis(logits, labels[:, None], 1)
-        probs = np.exp(logits[:, columns] - target_logits - costs[:, None])  # log Σ exp is the loss and the target's logit
-        by_columns += first[places].astype("float64").T @ (probs - (labels[:, None] == columns))
-    return Truth(total / rows, ((0, chosen, slopes @ kernel.T), (1, columns, by_columns / rows)))
+    return Truth(total / rows, ((0, chosen, slopes @ student[1].T), (1, columns, by_columns / rows)))
+
+
+def in_float64(tensors):
+    """Arrays; logits stay as they are until some of them are looked at."""
+    arrays = [array(one) for one in tensors]
+    return arrays if len(arrays) == 1 else [one.astype("float64") for one in arrays]
+
+
+def logits_of(given, places):
+    """Those of some rows, of all logits or of features and a kernel."""
+    first, *kernel = given
+    return first[places] @ kernel[0] if kernel else first[places].astype("float64")
 
 
 def spread(number):

@@ -1,9 +1,13 @@
-"""Cross-entropy of features and a kernel: with all logits at once, and without."""
+"""Losses of features and a kernel: with all logits at once, and without."""
 
-from keras import losses, ops
+from typing import Any
+
+import keras
+from keras import ops
 
 import keras_xent
 
+from ..fused.heads import Head
 from .contenders import BASELINE, Contender
 from .peers import LIGER
 
@@ -13,7 +17,7 @@ def unfused():
 
     def loss(targets, features, kernel):
         logits = ops.matmul(features, kernel)
-        return ops.mean(losses.sparse_categorical_crossentropy(targets, logits, from_logits=True))
+        return ops.mean(keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True))
 
     return loss
 
@@ -22,6 +26,30 @@ def ours():
     """This package's, never all logits at once."""
     linear = getattr(keras_xent, "linear_sparse_categorical_crossentropy")  # noqa: B009
     return lambda targets, features, kernel: ops.mean(linear(targets, features, kernel))
+
+
+class Given(Head):
+    """An output layer whose kernel is an input of the step, as it is for all others: its gradient is asked for."""
+
+    transposed, bias, logit_softcap, num_classes, dtype = False, None, None, 0, ""
+    kernel: Any = None
+
+    def __init__(self, kernel):
+        self.kernel, self.num_classes, self.dtype = kernel, kernel.shape[1], keras.backend.standardize_dtype(kernel.dtype)
+
+    def mask_of(self, features):
+        """None: there are no masks."""
+
+
+def ours_in_fit():
+    """This package's `Loss`, as `compile` is given it: it knows the weights beforehand."""
+    loss = getattr(keras_xent, "LinearSparseCategoricalCrossentropy")()  # noqa: B009
+
+    def value(targets, features, kernel):
+        loss.bind(Given(kernel))
+        return loss(targets, features)
+
+    return value
 
 
 def unfused_ours():
@@ -77,6 +105,7 @@ def tokamax():
 CUT = {"backends": ("torch",), "module": "cut_cross_entropy", "package": "cut-cross-entropy", "classes_first": True}
 CONTENDERS = (
     Contender("keras_xent", ours),
+    Contender("keras_xent, the Loss class", ours_in_fit),
     Contender("keras_xent, all logits", unfused_ours),
     Contender(BASELINE, unfused),
     Contender("torch, chunked", torch_chunked, backends=("torch",), classes_first=True),
@@ -85,3 +114,50 @@ CONTENDERS = (
     Contender("cut-cross-entropy, torch.compile", cut("torch_compile"), **CUT),
     Contender("tokamax", tokamax, backends=("jax",), module="tokamax", package="tokamax"),
 )
+
+
+def teaching(losses_of_logits):
+    """What makes all logits of teacher and student; `losses_of_logits(teacher, student)` is the mean loss."""
+
+    def loss(targets, features, kernel):
+        teacher_features, teacher_kernel = targets
+        return losses_of_logits(ops.matmul(teacher_features, teacher_kernel), ops.matmul(features, kernel))
+
+    return loss
+
+
+def distillation(temperature):
+    """Distillation from a teacher's features and kernel."""
+
+    def function():
+        def loss(targets, features, kernel):
+            given, teacher_kernel = targets
+            options = {"targets": "features", "teacher_kernel": teacher_kernel}
+            return ops.mean(keras_xent.linear_distillation_loss(given, features, kernel, None, temperature, **options))
+
+        return loss
+
+    def in_fit():
+        loss = keras_xent.LinearDistillationLoss(targets="features", temperature=temperature)
+
+        def value(targets, features, kernel):
+            given, teacher_kernel = targets
+            loss.bind(Given(kernel))
+            loss.bind_teacher(Given(teacher_kernel))
+            return loss(given, features)
+
+        return value
+
+    def all_logits():
+        return teaching(keras_xent.DistillationLoss(targets="logits", temperature=temperature))
+
+    def built_in():
+        loss = keras.distillation.LogitsDistillation(temperature=temperature, loss=keras.losses.KLDivergence())
+        return teaching(loss.compute_loss)
+
+    return (
+        Contender("keras_xent", function),
+        Contender("keras_xent, the Loss class", in_fit),
+        Contender("keras_xent, all logits", all_logits),
+        Contender(BASELINE, built_in),
+    )

@@ -16,7 +16,7 @@ class Subject:
     name: str
     words: str
     loss: str  # its class in `keras_xent`, and by its function's name its definition
-    targets: str  # "ids", "dense", "answers" or "teacher"
+    targets: str  # "ids", "dense", "answers", "teacher" (its logits) or "features" (a teacher's, and its kernel)
     contenders: tuple[Contender, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     space: str = "logits"  # of the predictions, or "probs", or "linear": features and a kernel
@@ -126,6 +126,17 @@ EVERY = (
         "ids",
         linear.CONTENDERS,
         LOGITS,
+        "linear",
+        (Size(2048, 128000, 256),),
+        (Size(128, 4000, 64),),
+    ),
+    Subject(
+        "linear-distillation",
+        "distillation from the features and kernels of teacher and student; Keras's of all logits at once",
+        "DistillationLoss",
+        "features",
+        linear.distillation(**TEMPERATURE),
+        {"targets": "logits", **TEMPERATURE},
         "linear",
         (Size(2048, 128000, 256),),
         (Size(128, 4000, 64),),

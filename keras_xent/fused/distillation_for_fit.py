@@ -107,7 +107,7 @@ class LinearDistillationLoss(FeaturesLoss):
         """Makes the teacher's logits with `layer` from now on."""
         if layer is not None and self.targets != "features":
             raise ValueError(f'`teacher_head` goes with targets="features". Received: targets={self.targets!r}.')
-        self.__dict__["_teacher"] = None if layer is None else Head(layer)
+        self.__dict__["_teacher"] = layer if layer is None or isinstance(layer, Head) else Head(layer)
 
     def _problem(self, y_true, features):
         head, teacher = self._bound(), self.__dict__["_teacher"]

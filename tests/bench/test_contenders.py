@@ -33,7 +33,8 @@ def test_every_contender_computes_the_definition(name, call):
     subject = SUBJECTS[name]
     found = measured(subject, subject.among(BACKEND, "cpu", call), call=call)
     assert {"jax": {"optax"}, "torch": {"torch"}, "tensorflow": set()}[BACKEND] <= {one.contender for one in found} or name in (
-        *("focal", "sparse-focal", "binary-focal", "sparse-probs", "dense-probs", "binary-probs", "generalized", "linear"),
+        *("focal", "sparse-focal", "binary-focal", "sparse-probs", "dense-probs", "binary-probs", "generalized"),
+        *("linear", "linear-distillation"),
     )
     assert len(found) >= 2 and BASELINE in {one.contender for one in found}
     for one in found:
@@ -43,7 +44,7 @@ def test_every_contender_computes_the_definition(name, call):
         assert one.copies is None  # so few logits say nothing of a copy
 
 
-@pytest.mark.parametrize("name", ["sparse", "distillation", "linear"])
+@pytest.mark.parametrize("name", ["sparse", "distillation", "linear", "linear-distillation"])
 def test_half_precision(name):
     subject = SUBJECTS[name]
     for one in measured(subject, subject.among(BACKEND, "cpu", "function"), dtype="bfloat16"):
