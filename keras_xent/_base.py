@@ -152,10 +152,12 @@ class StepwiseLoss(keras.losses.Loss):
         shapes fit; None for all, all, none, and where that is known.
         """
         y_true, y_pred = self._match(y_true, self._floats("y_pred", y_pred))
+        counts, kept, fits = self._counted(y_true, y_pred), None, self._fits_when_run(y_true, y_pred)
+        if mask is None and sample_weight is None:
+            return y_true, y_pred, None, counts, None, None, fits
         axes = self._reduced_axes(y_pred)
         # not by `axis not in axes`, which is always so under `torch.compile(dynamic=True)`: there the axes are symbols
         shape = tuple(size for axis, size in enumerate(y_pred.shape) if all(axis != gone for gone in axes))
-        counts, kept, fits = self._counted(y_true, y_pred), None, self._fits_when_run(y_true, y_pred)
         if mask is not None:
             kept = _checks.leading_axes("mask", mask, shape)
             counts = _both(counts, kept)

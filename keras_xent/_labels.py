@@ -31,7 +31,7 @@ class CheckedLabels:
         for removed in (self._wrong, None if self.counts is None else ops.logical_not(self.counts)):
             if removed is not None:
                 ids = ops.where(removed, ops.zeros_like(ids), ids)
-        self.ids = ops.cast(ids, "int32")
+        self.ids = _checks.of_dtype(ids, "int32")
 
     def settle(self, losses):
         """Where labels are wrong a runtime error or, where there is none, NaN."""

@@ -70,7 +70,7 @@ def sum_losses(weighted):
 
     total = Σ_i w_i loss_i
     """
-    return ops.sum(weighted)
+    return _backend.total(weighted)
 
 
 def sum_weights(weights):
@@ -78,7 +78,7 @@ def sum_weights(weights):
 
     N = Σ_i w_i
     """
-    return ops.sum(weights)
+    return _backend.total(weights)
 
 
 def number_of_losses(losses, counts):
@@ -168,4 +168,4 @@ def reduce(losses, weights, counts, reduction, dtype, listener=None):
     quantities = {"losses": losses, "weights": weights, "counts": counts, "replicas": replicas}
     taken = recipe(reduction, weights is not None, counts is not None, replicas)
     result = run(taken, quantities, listener) if taken else losses
-    return result if _checks.dtype_of(result) == dtype else ops.cast(result, dtype)
+    return _checks.of_dtype(result, dtype)

@@ -240,7 +240,8 @@ def test_every_step_computes_in_one_dtype_and_for_a_reason(rng, from_logits, dty
                 dtypes[step.name] = keras.backend.standardize_dtype(value.dtype)
             taken.update(step.takes.values())
 
-        LOSS_CLASSES[case.name]._per_example(case.y_true, tensor(case.y_pred, dtype), config, computed, listener=listen)
+        y_true, y_pred = case.loss(dtype=dtype)._match(case.y_true, tensor(case.y_pred, dtype))
+        LOSS_CLASSES[case.name]._per_example(y_true, y_pred, config, computed, listener=listen)
         assert set(dtypes.values()) <= {computed, "bool"}, (case.name, case.options, dtypes)
         for option in {"label_smoothing", "class_weight", "gamma"} & set(config):
             assert (option in taken) == bool(config[option]), (case.name, case.options, option)

@@ -81,7 +81,7 @@ if BACKEND == "jax":
             return False
 
         with monkeypatch.context() as patch:
-            patch.setattr(_kernels, name, _kernels.Kernel(kernel.function, counted))
+            patch.setattr(_kernels, name, _kernels.Kernel(kernel.function, counted, gives=kernel.gives))
             call()
         return sum(count)
 

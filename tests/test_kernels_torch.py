@@ -125,6 +125,11 @@ if BACKEND == "torch":
             usable = np.isfinite(slope).all(-1)
             np.testing.assert_allclose(gradient[usable], slope[usable], rtol=1e-4, atol=1e-6)
 
+    def test_an_unlikely_target_next_to_a_row_of_nan():
+        logits = torch.tensor([[np.nan, 0.0, 0.0], [200.0, 0.0, 0.0]])
+        losses = keras_xent.sparse_categorical_crossentropy(torch.tensor([0, 1]), logits, from_logits=True)
+        assert losses[0].isnan() and losses[1] == 200.0
+
     # ------------------------------------------------------------------------------------------------------ transforms
 
     def directional(function, x, times):

@@ -297,6 +297,30 @@ def test_unknown_shapes_in_compiled_code():
         assert abs(float(compiled(*arguments)) - float(loss(*arguments))) < 1e-5
 
 
+if BACKEND == "torch":
+    import torch
+
+    @pytest.mark.parametrize("name", ["binary, probabilities", "focal, binary", "dense", "distillation"])
+    def test_one_program_for_batches_of_any_size(name):
+        """Numbers that a program is compiled without, the axes too, are symbols."""
+        loss, y_true, y_pred = LOSSES[name]
+        torch._dynamo.reset()
+        compiled = torch.compile(loss, backend="eager", dynamic=True, fullgraph=True)
+        for rows in (4, 3):
+            targets, x = tensor(y_true[:rows]), tensor(y_pred[:rows], "float32")
+            torch.testing.assert_close(compiled(targets, x), loss(targets, x))
+
+    @pytest.mark.parametrize("axis", [-1, (2, 1), (0, 2), None, ()])
+    def test_one_program_for_means_over_any_axes(axis):
+        torch._dynamo.reset()
+        loss = keras_xent.BinaryCrossentropy(True, axis=axis)
+        compiled = torch.compile(loss, backend="eager", dynamic=True, fullgraph=True)
+        for batch in (2, 3):
+            x = torch.linspace(0.1, 0.9, 8 * batch).reshape(batch, 2, 4)
+            targets = (x < 0.3).float()
+            torch.testing.assert_close(compiled(targets, x), loss(targets, x))
+
+
 if BACKEND == "tensorflow":
     import tensorflow as tf
 

@@ -14,12 +14,14 @@ more than a moment to see.
 by `x`: now, not when somebody asks for it.
 `at_once(function, recipe, quantities)`: the list `function(recipe, quantities)`, of quantities by name; as one program, if each
 operation by itself would have to be compiled.
+`total(x)`: the sum of all entries. (`keras.ops.sum` asks what it was given: that takes longer than the sum of a small batch.)
 `num_replicas()`: how many replicas of the program add up their gradients, under a distribution strategy of the backend.
 """
 
 import importlib
 
 import keras
+from keras import ops
 
 try:
     _backend = importlib.import_module(f"{__name__}.{keras.backend.backend()}")
@@ -32,6 +34,10 @@ except ModuleNotFoundError as error:
 
 def read(x):
     return None if isinstance(x, keras.KerasTensor) else _backend.read(x)
+
+
+def total(x):
+    return ops.sum(x) if isinstance(x, keras.KerasTensor) else _backend.total(x)
 
 
 fail_unless = _backend.fail_unless

@@ -53,6 +53,10 @@ def plain(x):
     return x.value() if isinstance(x, tf.Variable) else x
 
 
+def total(x):
+    return tf.reduce_sum(x)
+
+
 def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 

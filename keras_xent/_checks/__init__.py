@@ -21,7 +21,7 @@ from .arguments import (
     optional_epsilon,
     pos_weight,
 )
-from .at_run_time import fail_unless_fits, fail_where_wrong, same_sizes, several_classes_when_run
+from .at_run_time import are_static, fail_unless_fits, fail_where_wrong, same_sizes, several_classes_when_run, size_of
 from .labels import (
     each_class_once,
     each_id_once,
@@ -48,12 +48,14 @@ from .tensors import (
     float_tensor,
     label_tensor,
     number_array,
+    of_dtype,
 )
 
 __all__ = [
     "HALF_PRECISION",
     "alpha",
     "alpha_of_yes",
+    "are_static",
     "choice",
     "class_axis",
     "class_ids",
@@ -78,6 +80,7 @@ __all__ = [
     "mean_axis",
     "number",
     "number_array",
+    "of_dtype",
     "one_label_per_row",
     "one_per_class",
     "optional_count",
@@ -90,5 +93,6 @@ __all__ = [
     "several_classes",
     "several_classes_when_run",
     "shapes_agree",
+    "size_of",
     "valid_labels",
 ]

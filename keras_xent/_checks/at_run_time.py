@@ -20,6 +20,17 @@ def several_classes_when_run(losses, y_pred, axis):
     return fail_where_wrong(losses, ops.shape(y_pred)[axis] > 1, "`y_pred` has a single class; expected num_classes > 1", ())
 
 
+def are_static(*tensors):
+    """Whether every size is known before the program runs, as a number or as a symbol."""
+    return all(size is not None for tensor in tensors for size in tensor.shape)
+
+
+def size_of(tensor, axis):
+    """The size of an axis, from the running program where it is not static."""
+    size = tensor.shape[axis]
+    return ops.shape(tensor)[axis] if size is None else size
+
+
 def same_sizes(sizes, wanted):
     """Whether sizes that are not static are the same when the program runs; None where all are static."""
     pairs = [(a, b) for a, b in zip(sizes, wanted, strict=True) if not (isinstance(a, int) and isinstance(b, int))]

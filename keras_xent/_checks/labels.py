@@ -14,8 +14,8 @@ def invalid_labels(labels, num_classes, considered=None):
     """
     known = _backend.read(labels)
     classes = num_classes if isinstance(num_classes, int) else _backend.read(num_classes)
-    if known is not None and known.size and known.dtype.kind in "iu" and 0 <= known.min() and known.max() < classes:
-        return None  # as a rule
+    if known is not None and known.size and known.dtype.kind in "iu" and known.view(f"u{known.itemsize}").max() < classes:
+        return None  # as a rule; a negative number is a large one
     counted = True if considered is None else _backend.read(considered)
     if known is not None and counted is not None and classes is not None:
         wrong = counted & ~_known_to_be_valid(known, classes)

@@ -18,12 +18,14 @@ def resolve_axis(axis, y_pred, name="y_pred"):
 
 
 def resolve_mean_axis(axis, y_pred):
-    """`axis` of a mean, counted from the front: an int, a tuple, () or None."""
+    """`axis` of a mean, counted from the front: an int, a tuple in ascending order, () or None."""
     if axis is None:
         return None
     if isinstance(axis, tuple):
-        resolved = tuple(sorted(resolve_axis(one, y_pred) for one in axis))
-        if len(set(resolved)) != len(resolved):
+        named = [resolve_axis(one, y_pred) for one in axis]
+        # not by `sorted` and `set`, which know nothing of the symbols that axes are under `torch.compile(dynamic=True)`
+        resolved = tuple(place for place in range(len(y_pred.shape)) if any(place == one for one in named))
+        if len(resolved) != len(named):
             raise ValueError(f"`axis` names an axis twice. Received: axis={axis}.")
         return resolved
     return resolve_axis(axis, y_pred)

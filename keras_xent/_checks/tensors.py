@@ -22,6 +22,11 @@ def dtype_of(tensor):
     return _name_of(tensor.dtype)
 
 
+def of_dtype(tensor, dtype):
+    """A tensor of that dtype."""
+    return tensor if dtype_of(tensor) == dtype else ops.cast(tensor, dtype)
+
+
 def float_tensor(name, values, dtype=None, array_dtype=None):
     """A tensor of floats, in `dtype` if that is given.
 

@@ -10,9 +10,9 @@ the steps are taken:
 
 import keras
 
-from .shortcuts import Kernel, shortened
+from .shortcuts import Kernel, shortened, taken_by
 
-__all__ = ["BINARY", "BINARY_FOCAL", "DENSE", "FOCAL", "KL", "SPARSE", "Kernel", "shortened"]
+__all__ = ["BINARY", "BINARY_FOCAL", "DENSE", "FOCAL", "KL", "SPARSE", "Kernel", "shortened", "taken_by"]
 
 BINARY: Kernel | None = None
 BINARY_FOCAL: Kernel | None = None
@@ -21,6 +21,7 @@ FOCAL: Kernel | None = None
 KL: Kernel | None = None
 SPARSE: Kernel | None = None
 if keras.backend.backend() == "torch":
+    from . import torch_compiled  # noqa: F401 (its operators are called by name)
     from .torch_binary import BINARY
     from .torch_binary_focal import BINARY_FOCAL
     from .torch_dense import DENSE

@@ -136,4 +136,4 @@ def kl_losses(soft_logits, soft_targets, temperature):
     return differentiable(soft_logits, soft_targets, jnp.asarray(temperature, jnp.float32))
 
 
-KL = Kernel(kl_losses, lambda quantities: serves(quantities, "soft_logits", "soft_targets"), widens=True)
+KL = Kernel(kl_losses, lambda quantities: serves(quantities, "soft_logits", "soft_targets"), widens=True, gives="divergence")

@@ -7,8 +7,6 @@ e = q z - c log1p(-s);  d e / d z = q - c s sign(z);  loss = Σ_i e_i / N
 Both terms of e are at least 0, and nothing cancels: the probability of the more likely answer, which is next to 1, is not taken.
 """
 
-import functools
-
 import numpy as np
 import torch
 
@@ -61,15 +59,17 @@ def with_care(add_up, logits, targets, out, scratch, *arguments):
     return losses.masked_fill_(impossible.any(-1), torch.inf)
 
 
-def mean_losses(work, in_steps, logits, targets, axis, pos_weight):
+def mean_losses(work, in_steps, logits, targets, axis, pos_weight, numbers=()):
     """Of rows, and then of the other axes."""
-    # As an array: a tensor belongs to the transform that it was made in, and is not to be used after that.
-    weights = np.array(pos_weight.tolist(), str(pos_weight.dtype).removeprefix("torch."))
+    weights = pos_weight
+    if not torch.compiler.is_compiling():
+        # As an array: a tensor belongs to the transform that it was made in, and is not to be used after that.
+        weights = np.array(pos_weight.tolist(), str(pos_weight.dtype).removeprefix("torch."))
 
     def plain(logits, targets):
-        return in_steps(logits=logits, targets=targets, axis=1, pos_weight=torch.from_numpy(weights))
+        return in_steps(logits=logits, targets=targets, axis=1, pos_weight=torch.as_tensor(weights))
 
-    of_rows = RowLosses(functools.partial(work, weights=None if (weights == 1.0).all() else weights), plain)(logits, targets)
+    of_rows = RowLosses(work, plain, numbers, weights)(logits, targets)
     return steps.average(of_rows, other_axes(axis, len(logits.shape)))
 
 
@@ -90,8 +90,9 @@ def binary_losses(logits, targets, axis, pos_weight, in_steps):
 def averages_rows(quantities):
     """Whether the last axis is one of those that are averaged, and can be worked through."""
     axis, last = quantities["axis"], len(quantities["logits"].shape) - 1
-    along_rows = axis is None or last in (axis if isinstance(axis, tuple) else (axis,))
-    return along_rows and can_be_worked_through(quantities["logits"], last)
+    # not by `last in axis`, which is never so where axes are a compiler's symbols
+    along_rows = axis is None or any(one == last for one in (axis if isinstance(axis, tuple) else (axis,)))
+    return along_rows and can_be_worked_through(quantities["logits"], last, quantities.get("targets"))
 
 
 BINARY = Kernel(binary_losses, averages_rows, widens=True)

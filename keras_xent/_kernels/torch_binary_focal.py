@@ -57,8 +57,7 @@ def binary_focal_losses(logits, targets, axis, pos_weight, gamma, in_steps):
 
     loss = Σ_i m_i^γ e_i / N
     """
-    work_at_gamma, steps_at_gamma = (functools.partial(function, gamma=gamma) for function in (work, in_steps))
-    return mean_losses(work_at_gamma, steps_at_gamma, logits, targets, axis, pos_weight)
+    return mean_losses(work, functools.partial(in_steps, gamma=gamma), logits, targets, axis, pos_weight, (gamma,))
 
 
 def serves(quantities):

@@ -55,4 +55,9 @@ def dense_losses(logits, targets, in_steps):
     return RowLosses(work, lambda logits, targets: in_steps(logits=logits, targets=targets, axis=1))(logits, targets)
 
 
-DENSE = Kernel(dense_losses, lambda quantities: can_be_worked_through(quantities["logits"], quantities["axis"]), widens=True)
+def serves(quantities):
+    """Whether the logits can be worked through."""
+    return can_be_worked_through(quantities["logits"], quantities["axis"], quantities.get("targets"))
+
+
+DENSE = Kernel(dense_losses, serves, widens=True)

@@ -64,7 +64,12 @@ def focal_losses(logits, targets, gamma, in_steps):
     def plain(logits, targets):
         return in_steps(logits=logits, targets=targets, gamma=gamma, axis=1)
 
-    return RowLosses(functools.partial(work, gamma=gamma), plain)(logits, targets)
+    return RowLosses(work, plain, (gamma,))(logits, targets)
 
 
-FOCAL = Kernel(focal_losses, lambda quantities: can_be_worked_through(quantities["logits"], quantities["axis"]), widens=True)
+def serves(quantities):
+    """Whether the logits can be worked through."""
+    return can_be_worked_through(quantities["logits"], quantities["axis"], quantities.get("targets"))
+
+
+FOCAL = Kernel(focal_losses, serves, widens=True)

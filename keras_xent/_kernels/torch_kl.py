@@ -8,8 +8,6 @@ Blocks are computed in float64, at a fifth of the built-in loss's time: a diverg
 are close, or made of tails, whose relative error is ε times their depth.
 """
 
-import functools
-
 import torch
 from torch.autograd import forward_ad
 
@@ -55,7 +53,7 @@ def kl_losses(soft_logits, soft_targets, temperature, in_steps):
     def plain(student, teacher):
         return in_steps(soft_logits=student, soft_targets=teacher, temperature=temperature, axis=1)
 
-    return RowLosses(functools.partial(work, temperature=temperature), plain)(soft_logits, soft_targets)
+    return RowLosses(work, plain, (temperature,), is_costly=True)(soft_logits, soft_targets)
 
 
 def is_known(temperature):
@@ -70,4 +68,4 @@ def serves(quantities):
     return can_be_worked_through(quantities["soft_logits"], quantities["axis"]) and is_known(quantities["temperature"])
 
 
-KL = Kernel(kl_losses, serves, widens=True)
+KL = Kernel(kl_losses, serves, widens=True, gives="divergence")

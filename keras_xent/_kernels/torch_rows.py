@@ -18,13 +18,22 @@ from .._backend.torch import read
 BLOCK = 2**19  # so many elements: a block stays in the cache, and its operations are worth sharing between cores
 A_FEW = 2**16  # elements: not worth a large page
 HALF_PRECISION = torch.float16, torch.bfloat16
+COMPILED = torch.float32, torch.float64, *HALF_PRECISION
 
 
-def can_be_worked_through(logits, axis):
-    """Whether logits are numbers in a CPU's memory, their classes last: neither traced nor compiled, faked nor distributed."""
+def can_be_worked_through(logits, axis, targets=None):
+    """Whether logits are numbers in a CPU's memory, their classes last: neither traced nor faked nor distributed.
+
+    Compiled programs call kernels too, unless they are for others (`torch.export`), want a gradient by the targets, or hold
+    transforms of `torch.func`.
+    """
     in_memory = type(logits) in (torch.Tensor, torch.nn.Parameter) and logits.device.type == "cpu"
-    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    return in_memory and axis == len(logits.shape) - 1 and not recorded
+    if not in_memory or axis != len(logits.shape) - 1:
+        return False
+    if torch.compiler.is_compiling():
+        wanted = torch.is_tensor(targets) and targets.requires_grad
+        return logits.dtype in COMPILED and not (wanted or transformed() or torch.compiler.is_exporting())
+    return not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
 def wide(x):
@@ -41,7 +50,7 @@ def blocks(rows):
 def empty_like(rows):
     """New memory, in large pages where there are any: NumPy asks for them, PyTorch does not. First use is four times as fast."""
     if rows.numel() < A_FEW:
-        return torch.empty_like(rows)
+        return torch.empty(rows.shape, dtype=rows.dtype)
     return torch.from_numpy(np.empty(rows.shape, f"uint{8 * rows.itemsize}")).view(rows.dtype)
 
 
@@ -63,13 +72,19 @@ class Scratch:
 class RowLosses:
     """A differentiable function of logits (..., num_classes) and targets: one loss per row, of shape (...).
 
-    `work(logits, targets, out, scratch)` takes a block: logits (rows, num_classes), class ids (rows,) or targets of the logits'
-    shape. It gives the losses and a factor, (rows,) each; the factor times `out`, which it fills, is the gradient.
+    `work(logits, targets, out, scratch, *numbers)`, the function of that name in the kernel's module, takes a block: logits
+    (rows, num_classes), class ids (rows,) or targets of the logits' shape. It gives the losses and a factor, (rows,) each; the
+    factor times `out`, which it fills, is the gradient. Where there are `weights`, one for all outputs or one for each, they come
+    after the numbers: an array, or None where all are 1.
+    Where it `is_costly`, a gradient is better kept for the backward pass of a compiled program than made there.
     `plain(logits, targets)` gives the losses of such rows in operations that have derivatives: for whatever else is asked for.
     """
 
     work: Callable[..., tuple[Any, Any]]
-    plain: Callable[[Any, Any], Any]
+    plain: Any  # None where nothing else is
+    numbers: tuple[float, ...] = ()
+    weights: Any = None
+    is_costly: bool = False
 
     def __call__(self, logits, targets):
         """The losses, in float32 for logits in half precision."""
@@ -79,6 +94,11 @@ class RowLosses:
             targets = targets.reshape(rows.shape if targets.shape == shape else rows.shape[:1])
         # A gradient in half precision is made in the backward pass, where it is rounded once, after all factors.
         at_once = logits.requires_grad and torch.is_grad_enabled() and logits.dtype not in HALF_PRECISION
+        if torch.compiler.is_compiling():
+            given = self.work.__module__, rows, targets, self.numbers, self.weights
+            operators = torch.ops.keras_xent
+            losses = operators.row_losses_and_gradient(*given)[0] if at_once and self.is_costly else operators.row_losses(*given)
+            return losses.reshape(shape[:-1])
         losses = _Differentiable.apply(self, rows, targets, Made() if at_once and not transformed() else None)
         return losses if rows is logits else losses.reshape(shape[:-1])
 
@@ -87,21 +107,21 @@ class RowLosses:
 
         Where it is known what the losses' own gradient is (`upstream`), it has been, by both.
         """
-        scratch = Scratch()
+        scratch, weights = Scratch(), () if self.weights is None else (known(self.weights),)
         if logits.numel() <= BLOCK:  # one block
-            return self.work_on(logits, targets, gradient, upstream, scratch)
+            return self.work_on(logits, targets, gradient, upstream, scratch, weights)
         parts = []
         for rows in blocks(logits):
             of_block, pulled = (None if each is None else each[rows] for each in (gradient, upstream))
-            parts.append(self.work_on(logits[rows], targets[rows], of_block, pulled, scratch))
+            parts.append(self.work_on(logits[rows], targets[rows], of_block, pulled, scratch, weights))
         return [torch.cat(each) for each in zip(*parts, strict=True)]
 
-    def work_on(self, logits, targets, gradient, upstream, scratch):
+    def work_on(self, logits, targets, gradient, upstream, scratch, weights):
         """The same of a block."""
         if logits.dtype in HALF_PRECISION:
             logits = scratch.like(logits, "wide", torch.float32).copy_(logits)
         out = gradient if gradient is not None and gradient.dtype == logits.dtype else scratch.like(logits, "out")
-        losses, factors = self.work(logits, targets, out, scratch)
+        losses, factors = self.work(logits, targets, out, scratch, *self.numbers, *weights)
         if losses.dtype != logits.dtype:
             losses, factors = losses.to(logits.dtype), factors.to(logits.dtype)
         if upstream is not None:
@@ -121,6 +141,12 @@ class RowLosses:
 
         gradients = iter(torch.func.vjp(losses, *moving)[1](upstream))
         return [next(gradients) if want else None for want in wanted]
+
+
+def known(weights):
+    """As an array; None where all are 1."""
+    array = weights.numpy() if torch.is_tensor(weights) else weights
+    return None if (array == 1.0).all() else array
 
 
 def transformed():

@@ -16,18 +16,17 @@ TINY = 1e-30  # a probability below has few digits left; its logarithm is taken 
 def work(logits, labels, out, scratch):
     """The losses of some rows, and what `out` has to be multiplied with to be their gradient."""
     del scratch
-    targets = labels[:, None]
+    targets = labels.unsqueeze(-1)
     torch.softmax(logits, -1, out=out)
-    target_prob = out.gather(-1, targets)[:, 0]
-    unlikely = target_prob < TINY
-    top_prob = out.amax(-1) if unlikely.any() else None
+    target_prob = out.gather(-1, targets).squeeze(-1)
+    top_prob = None if target_prob.numpy().min(initial=1.0) >= TINY else out.amax(-1)  # NaN counts as unlikely
     others = out.scatter_(-1, targets, 0.0).sum(-1)
     total = others + target_prob  # 1, give or take the rounding of the softmax's own sum
     losses = (others / target_prob).log1p_()
     if top_prob is not None:
-        depths = logits.amax(-1) - logits.gather(-1, targets)[:, 0]
-        losses = torch.where(unlikely, depths + torch.log(total / top_prob), losses)
-    out.scatter_(-1, targets, others.neg_()[:, None])
+        depths = logits.amax(-1) - logits.gather(-1, targets).squeeze(-1)
+        losses = torch.where(target_prob < TINY, depths + torch.log(total / top_prob), losses)
+    out.scatter_(-1, targets, others.neg_().unsqueeze(-1))
     return losses, total.reciprocal_()
 
 

@@ -39,14 +39,9 @@ def focal_options(alpha, gamma):
     return {"alpha": _checks.alpha(alpha), "gamma": _checks.number("gamma", gamma, 0.0)}
 
 
-def widen(x, dtype):
-    """A tensor in the dtype to compute in."""
-    return x if _checks.dtype_of(x) == dtype else ops.cast(x, dtype)
-
-
 def keep_half(x, dtype):
-    """The same, or still in half precision where that is summed in float32."""
-    return x if dtype == "float32" and _checks.dtype_of(x) in _checks.HALF_PRECISION else widen(x, dtype)
+    """A tensor in the dtype to compute in, or still in half precision where that is summed in float32."""
+    return x if dtype == "float32" and _checks.dtype_of(x) in _checks.HALF_PRECISION else _checks.of_dtype(x, dtype)
 
 
 def common_quantities(y_pred, options, axis, dtype):
@@ -55,8 +50,9 @@ def common_quantities(y_pred, options, axis, dtype):
     Logits in half precision stay so until it is known who takes them: a kernel may read them as they are.
     """
     epsilon = options.get("epsilon")
+    space, cast = ("logits", keep_half) if options["from_logits"] else ("probs", _checks.of_dtype)
     return {
-        "logits" if options["from_logits"] else "probs": (keep_half if options["from_logits"] else widen)(y_pred, dtype),
+        space: cast(y_pred, dtype),
         "axis": axis,
         "epsilon": keras.config.epsilon() if epsilon is None else epsilon,
         "saturated_gradient": options.get("saturated_gradient", "flow"),

@@ -30,13 +30,21 @@ def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None,
     return losses if allow_one_class else _checks.several_classes_when_run(losses, y_pred, axis)
 
 
+def match_class_ids(y_true, y_pred, axis):
+    """Class ids as a tensor of one per row."""
+    axis = _checks.resolve_axis(axis, y_pred)
+    return _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis)
+
+
 def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
-    """The losses of a recipe from `labels` that are safe to index with; 0 where a label does not count."""
+    """The losses of a recipe from `labels` that are safe to index with; 0 where a label does not count.
+
+    `y_true` has been matched with `y_pred`.
+    """
     axis = _checks.resolve_axis(options["axis"], y_pred)
     _checks.several_classes(y_pred, axis)
-    labels = _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis)
-    fits = one_label_per_row_when_run(labels, y_pred, axis)
-    labels = _labels.CheckedLabels(labels, ops.shape(y_pred)[axis], options["ignore_class"], options["invalid_labels"])
+    fits = one_label_per_row_when_run(y_true, y_pred, axis)
+    labels = _labels.CheckedLabels(y_true, _checks.size_of(y_pred, axis), options["ignore_class"], options["invalid_labels"])
     if labels.counts is not None:
         y_pred = run((BLANK,), {"y_pred": y_pred, "kept": labels.counts, "axes": (axis,)}, listener)
     quantities = class_quantities(y_pred, options, axis, dtype)
@@ -57,27 +65,27 @@ def run_or_shorten(recipe, quantities, listener, shortcut, dtype):
         widen_all(quantities, recipe, dtype)
     recipe = _kernels.shortened(recipe, quantities, steps, kernel)
     if kernel is not None and kernel.widens:
-        widen_all(quantities, [step for step in recipe if step.function is not kernel.function], dtype)
+        widen_all(quantities, tuple(step for step in recipe if step is not kernel.step), dtype)
     return run(recipe, quantities, listener)
 
 
 def widen_all(quantities, recipe, dtype):
     """Casts what the steps take in half precision to the dtype to compute in."""
-    for name, value in quantities.items():
+    for name in _kernels.taken_by(recipe):
+        value = quantities.get(name)
         if ops.is_tensor(value) and _checks.dtype_of(value) in _checks.HALF_PRECISION:
-            if any(name in step.takes.values() for step in recipe):
-                quantities[name] = ops.cast(value, dtype)
+            quantities[name] = ops.cast(value, dtype)
 
 
 def evaluate_class_ids(per_example, y_true, y_pred, options):
     """`evaluate`; whoever reduces these losses, such as a `keras.losses.Loss` that calls this, leaves ignored ones out."""
     y_pred = _checks.float_tensor("y_pred", y_pred)
-    losses = evaluate(per_example, y_true, y_pred, options)
+    labels = match_class_ids(y_true, y_pred, options["axis"])
+    losses = evaluate(per_example, labels, y_pred, options)
     if options["ignore_class"] is None and options["invalid_labels"] == "error":
         return losses
     axis = _checks.resolve_axis(options["axis"], y_pred)
-    labels = _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis)
-    counts = _labels.counted(labels, ops.shape(y_pred)[axis], options["ignore_class"], options["invalid_labels"])
+    counts = _labels.counted(labels, _checks.size_of(y_pred, axis), options["ignore_class"], options["invalid_labels"])
     return _backend.carry_mask(losses, counts)
 
 
@@ -104,11 +112,13 @@ def against_answers(recipe, y_true, y_pred, options, dtype, listener=None, *, sh
 
 def same_shape_when_run(targets, y_pred):
     """What of the comparison of two shapes is left to the running program."""
-    return _checks.same_sizes(ops.shape(targets), ops.shape(y_pred))
+    return None if _checks.are_static(targets, y_pred) else _checks.same_sizes(ops.shape(targets), ops.shape(y_pred))
 
 
 def one_label_per_row_when_run(labels, y_pred, axis):
     """The same where labels have no class axis."""
+    if _checks.are_static(labels, y_pred):
+        return None
     sizes = ops.shape(y_pred)
     return _checks.same_sizes(ops.shape(labels), sizes[:axis] + sizes[axis + 1 :])
 
@@ -142,8 +152,7 @@ class ClassIdLoss(OverClasses):
     invalid_labels: str
 
     def _match(self, y_true, y_pred):
-        axis = _checks.resolve_axis(self.axis, y_pred)
-        return _checks.one_label_per_row(_checks.label_tensor(y_true), y_pred, axis), y_pred
+        return match_class_ids(y_true, y_pred, self.axis), y_pred
 
     def _fits_when_run(self, y_true, y_pred):
         return one_label_per_row_when_run(y_true, y_pred, *self._reduced_axes(y_pred))
@@ -160,7 +169,7 @@ class ClassIdLoss(OverClasses):
         return blank(y_true, kept, ())  # labels have no class axis
 
     def _num_classes(self, y_pred):
-        return ops.shape(y_pred)[self._reduced_axes(y_pred)[0]]
+        return _checks.size_of(y_pred, *self._reduced_axes(y_pred))
 
 
 class YesNoLoss(StepwiseLoss):

@@ -55,11 +55,11 @@ def negate(log_prob):
 
 
 def average(elements, axis):
-    """The mean over `axis` (an int, several, None for all, () for none).
+    """The mean over `axis` (an int, several in ascending order, None for all, () for none).
 
     loss = Σ_i e_i / N
     """
     averaged = range(len(elements.shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    for one in sorted(averaged, reverse=True):  # not `ops.mean`, which rounds float64 to float32 on PyTorch
+    for one in reversed(averaged):  # not `ops.mean`, which rounds float64 to float32 on PyTorch
         elements = divide_or_zero(ops.sum(elements, axis=one), ops.cast(ops.shape(elements)[one], elements.dtype))
     return elements
