@@ -33,3 +33,5 @@ elif keras.backend.backend() == "jax":
     from .jax_dense import DENSE
     from .jax_focal import FOCAL
     from .jax_sparse import SPARSE
+elif keras.backend.backend() == "tensorflow":
+    from .tensorflow_sparse import SPARSE
