@@ -34,4 +34,5 @@ elif keras.backend.backend() == "jax":
     from .jax_focal import FOCAL
     from .jax_sparse import SPARSE
 elif keras.backend.backend() == "tensorflow":
+    from .tensorflow_dense import DENSE
     from .tensorflow_sparse import SPARSE

@@ -20,7 +20,6 @@ MOST_SHAPES = 16  # each is compiled anew, which takes longer than many a batch:
 NARROW_ENOUGH = (tf.float32, tf.bfloat16, tf.float16)
 
 uncompiled = partial(tf.function, autograph=False)
-compiled = partial(uncompiled, jit_compile=True)
 
 
 def serves(quantities, logits="logits", *others):
@@ -68,9 +67,9 @@ def derived_twice(arguments):
 class RowLosses:
     """A differentiable function of logits (..., num_classes) and more: one loss per row, of shape (..., 1) inside, (...) outside.
 
-    `measure(*arguments)` gives the losses and what else of the rows their derivative needs, one number per row each, in one tuple.
-    The entries of `slopes` belong to the arguments: `slope(upstream, measured, *arguments)` is the gradient of Σ upstream · losses
-    by that argument; None where it has none. All are differentiable, and so is the gradient.
+    `measure(*arguments)` gives the losses and what else of the rows their derivative needs, a number per row each, in a tuple.
+    The entries of `slopes` belong to the arguments: `slope(upstream, measured, *arguments)` is the gradient of
+    Σ upstream · losses by that argument; None where it has none. All are differentiable, and so is the gradient.
     """
 
     measure: Callable[..., tuple[Any, ...]]
@@ -79,7 +78,7 @@ class RowLosses:
 
     def __call__(self, *arguments):
         """The losses, in float32."""
-        return (self._compiled if self._pays(arguments) else self._plain)(*arguments)
+        return (self._compiled[tf.executing_eagerly()] if self._pays(arguments) else self._plain)(*arguments)
 
     def _pays(self, arguments):
         """Whether to compile: many numbers of a known shape, which has been seen before or is among the first."""
@@ -92,21 +91,28 @@ class RowLosses:
 
     @cached_property
     def _plain(self):
-        return with_gradients(self._widened_measure, [*map(rounded, self.slopes)])
+        return with_gradients(widening(self.measure), [slope and rounded(slope, of) for of, slope in enumerate(self.slopes)])
 
     @cached_property
     def _compiled(self):
-        """A function of its own, as that decides what is kept for its gradient: not what autodiff would need of the losses."""
-        slopes = [slope and compiled(slope) for slope in map(rounded, self.slopes)]
-        return uncompiled(with_gradients(compiled(self._widened_measure), slopes))
+        """Functions of their own, as these decide what is kept for the gradient: not what autodiff would need of the losses.
 
-    def _widened_measure(self, *arguments):
-        return self.measure(*map(widened, arguments))
+        One for graphs, where TensorFlow extends a function for second derivatives that may be asked for, and one for eager code.
+        """
+        program = partial(uncompiled, jit_compile=True)
+        measure = program(widening(self.measure))
+        slopes = [slope and program(rounded(slope, of)) for of, slope in enumerate(self.slopes)]
+        return {eagerly: uncompiled(with_gradients(measure, slopes)) for eagerly in (True, False)}
 
 
-def rounded(slope):
-    """A slope of arguments in half precision, in the dtypes that they have; its own is that of the first."""
-    return slope and (lambda upstream, measured, *given: tf.cast(slope(upstream, measured, *map(widened, given)), given[0].dtype))
+def widening(function):
+    """A function that is given half precision in float32."""
+    return lambda *arguments: function(*map(widened, arguments))
+
+
+def rounded(slope, of):
+    """A slope, in the dtype of the argument that it is of."""
+    return lambda upstream, measured, *given: tf.cast(slope(upstream, measured, *map(widened, given)), given[of].dtype)
 
 
 def with_gradients(measure, slopes):

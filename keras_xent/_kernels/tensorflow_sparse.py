@@ -20,7 +20,7 @@ def measure(logits, labels):
 
 
 def powers_of_others(logits, target, top_logit):
-    """exp(z_k - m), and 0 for the target: the same for loss and gradient, so that XLA computes it once where both are asked for."""
+    """exp(z_k - m), and 0 for the target: the same for loss and gradient, so that XLA computes it once for both."""
     return tf.where(is_at(target, logits), 0.0, tf.exp(logits - top_logit))
 
 
