@@ -35,4 +35,5 @@ elif keras.backend.backend() == "jax":
     from .jax_sparse import SPARSE
 elif keras.backend.backend() == "tensorflow":
     from .tensorflow_dense import DENSE
+    from .tensorflow_kl import KL
     from .tensorflow_sparse import SPARSE

@@ -11,16 +11,13 @@ also has most of the target, its gradient is (M - t) - M r / S, in which 1 is no
 import tensorflow as tf
 
 from .shortcuts import Kernel
-from .tensorflow_rows import RowLosses, largest, serves, summed
+from .tensorflow_rows import RowLosses, largest, log_denominator, serves, summed
 
 
 def measure(logits, targets):
     """The losses; m, M, S, r and log S."""
     top_logit, mass = largest(logits), summed(targets)
-    powers = tf.exp(logits - top_logit)
-    total, others = summed(powers), summed(tf.where(logits < top_logit, powers, 0.0))
-    log_total = tf.math.log(total)
-    log_total += tf.stop_gradient(tf.where(total < 2.0, tf.math.log1p(others) - log_total, 0.0))
+    total, others, log_total = log_denominator(logits - top_logit)
     depth = summed(tf.math.multiply_no_nan(top_logit - logits, targets))  # of a class with target 0 nothing, even at logit -inf
     return depth + mass * log_total, top_logit, mass, total, others, log_total
 

@@ -54,6 +54,17 @@ def at(values, place):
     return tf.gather(values, place, batch_dims=len(values.shape) - 1)
 
 
+def log_denominator(heights):
+    """Σ exp(h_k) of heights of at most 0; the same without a top class that has most of it (elsewhere of no use); the logarithm.
+
+    The logarithm is exact also where the top class has nearly all.
+    """
+    powers = tf.exp(heights)
+    total, others = summed(powers), summed(tf.where(heights < 0.0, powers, 0.0))
+    log_total = tf.math.log(total)
+    return total, others, log_total + tf.stop_gradient(tf.where(total < 2.0, tf.math.log1p(others) - log_total, 0.0))
+
+
 def derived_twice(arguments):
     """Whether derivatives of derivatives may be asked for: a tape in a tape, or one around a `ForwardAccumulator`.
 
