@@ -30,6 +30,7 @@ if BACKEND == "tensorflow":
         "sparse": ("SPARSE", keras_xent.SparseCategoricalCrossentropy(True), LABELS),
         "sparse, focal": ("SPARSE", keras_xent.SparseCategoricalFocalCrossentropy(gamma=1.5, from_logits=True), LABELS),
         "dense": ("DENSE", keras_xent.CategoricalCrossentropy(True), SOFT),
+        "binary": ("BINARY", keras_xent.BinaryCrossentropy(True, pos_weight=[1.0, 2.0, 0.5, 1.0, 3.0]), SOFT),
         "distillation": ("KL", keras_xent.DistillationLoss(2.0, targets="logits"), LOGITS[::-1].copy()),
         "dense, hard": ("DENSE", keras_xent.CategoricalCrossentropy(True), np.float32(one_hot(LABELS, 5))),
     }
@@ -183,6 +184,7 @@ if BACKEND == "tensorflow":
         others = {
             "SPARSE": {"labels": tf.zeros(ROWS, "int32")},
             "DENSE": {"targets": targets},
+            "BINARY": {"targets": targets, "pos_weight": tf.constant(2.0)},
             "KL": {"soft_targets": targets, "temperature": 2.0},
         }[name]
 
@@ -200,7 +202,7 @@ if BACKEND == "tensorflow":
     @pytest.mark.parametrize("name", KERNELS)
     def test_what_a_program_writes(name):
         """The gradient, and what is summed, much of it in the gradient's memory."""
-        assert written(*large(name)) <= {"SPARSE": 2, "DENSE": 4, "KL": 8}[name]
+        assert written(*large(name)) <= {"SPARSE": 2, "BINARY": 3, "DENSE": 4, "KL": 8}[name]
 
     # -------------------------------------------------------------------------------------------------------- compiling
 

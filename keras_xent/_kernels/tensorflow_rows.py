@@ -23,9 +23,9 @@ uncompiled = partial(tf.function, autograph=False)
 
 
 def serves(quantities, logits="logits", *others):
-    """Whether a kernel takes these: logits to be computed with in float32, a known number of classes, which come last."""
+    """Whether a kernel takes these: logits to be computed with in float32, the classes last, and it is known how many."""
     rows, axis = quantities[logits], quantities["axis"]
-    if not tf.is_tensor(rows) or axis != len(rows.shape) - 1 or rows.shape[-1] is None:
+    if not tf.is_tensor(rows) or axis != len(rows.shape) - 1 or not rows.shape[-1]:
         return False
     return all(quantities[each].dtype in NARROW_ENOUGH for each in (logits, *others))
 
