@@ -35,3 +35,8 @@ elif keras.backend.backend() == "jax":
     from .jax_focal import FOCAL
     from .jax_kl import KL
     from .jax_sparse import SPARSE
+elif keras.backend.backend() == "tensorflow":
+    from .tensorflow_binary import BINARY
+    from .tensorflow_dense import DENSE
+    from .tensorflow_kl import KL
+    from .tensorflow_sparse import SPARSE

@@ -1,0 +1,141 @@
+"""What kernels on TensorFlow have in common: arithmetic with a gradient of its own, compiled by XLA where that pays.
+
+TensorFlow's own executor writes whatever an operation makes to memory, as large as the logits, page by page. So loss and gradient
+of many logits are a compiled program each, in eager code and in graphs too; in a program that is compiled around them they are
+part of it, and what both compute is computed once. XLA's CPU sums rows in a library, so what is summed is written to memory: to
+that which the gradient takes over.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.ops import gradients_util  # pyright: ignore[reportMissingImports]
+
+LARGE = 2**16  # numbers; less is computed sooner than a compiled program is called
+MOST_SHAPES = 16  # each is compiled anew, which takes longer than many a batch: not if no two batches are alike
+NARROW_ENOUGH = (tf.float32, tf.bfloat16, tf.float16)
+
+uncompiled = partial(tf.function, autograph=False)
+
+
+def serves(quantities, logits="logits", *others):
+    """Whether a kernel takes these: logits to be computed with in float32, the classes last, and it is known how many."""
+    rows, axis = quantities[logits], quantities["axis"]
+    if not tf.is_tensor(rows) or axis != len(rows.shape) - 1 or not rows.shape[-1]:
+        return False
+    return all(quantities[each].dtype in NARROW_ENOUGH for each in (logits, *others))
+
+
+def widened(values):
+    """Half precision in float32; other values as they are."""
+    return tf.cast(values, tf.float32) if values.dtype in NARROW_ENOUGH else values
+
+
+def summed(elements):
+    return tf.reduce_sum(elements, -1, keepdims=True)
+
+
+def largest(values):
+    """The largest of each row, a constant to the gradient: a shift that cancels out."""
+    return tf.reduce_max(tf.stop_gradient(values), -1, keepdims=True)
+
+
+def is_at(place, values):
+    """Whether a class is the one at `place`."""
+    return tf.equal(tf.range(values.shape[-1], dtype=place.dtype), place)
+
+
+def at(values, place):
+    """The entry of each row at a place."""
+    return tf.gather(values, place, batch_dims=len(values.shape) - 1)
+
+
+def log_denominator(heights):
+    """Σ exp(h_k) of heights of at most 0; the same without a top class that has most of it (elsewhere of no use); the logarithm.
+
+    The logarithm is exact also where the top class has nearly all.
+    """
+    powers = tf.exp(heights)
+    total, others = summed(powers), summed(tf.where(heights < 0.0, powers, 0.0))
+    log_total = tf.math.log(total)
+    return total, others, log_total + tf.stop_gradient(tf.where(total < 2.0, tf.math.log1p(others) - log_total, 0.0))
+
+
+def derived_twice(arguments):
+    """Whether derivatives of derivatives may be asked for: a tape in a tape, or one around a `ForwardAccumulator`.
+
+    To the latter, whatever a `tf.function` gives has no gradient.
+    """
+    asked = gradients_util.PossibleTapeGradientTypes(arguments)
+    return asked == gradients_util.POSSIBLE_GRADIENT_TYPES_HIGHER_ORDER
+
+
+@dataclass(frozen=True, eq=False)
+class RowLosses:
+    """A differentiable function of logits (..., num_classes) and more: one loss per row, of shape (..., 1) inside, (...) outside.
+
+    `measure(*arguments)` gives the losses and what else of the rows their derivative needs, a number per row each, in a tuple.
+    The entries of `slopes` belong to the arguments: `slope(upstream, measured, *arguments)` is the gradient of
+    Σ upstream · losses by that argument; None where it has none. All are differentiable, and so is the gradient.
+    """
+
+    measure: Callable[..., tuple[Any, ...]]
+    slopes: tuple[Callable[..., Any] | None, ...]
+    shapes: set[Any] = field(default_factory=set)
+
+    def __call__(self, *arguments):
+        """The losses, in float32."""
+        return (self._compiled[tf.executing_eagerly()] if self._pays(arguments) else self._plain)(*arguments)
+
+    def _pays(self, arguments):
+        """Whether to compile: many numbers of a known shape, which has been seen before or is among the first."""
+        shape = tuple(arguments[0].shape)
+        if None in shape or math.prod(shape) < LARGE or derived_twice(arguments):
+            return False
+        if len(self.shapes) < MOST_SHAPES:
+            self.shapes.add(shape)
+        return shape in self.shapes
+
+    @cached_property
+    def _plain(self):
+        return with_gradients(widening(self.measure), [slope and rounded(slope, of) for of, slope in enumerate(self.slopes)])
+
+    @cached_property
+    def _compiled(self):
+        """Functions of their own, as these decide what is kept for the gradient: not what autodiff would need of the losses.
+
+        One for graphs, where TensorFlow extends a function for second derivatives that may be asked for, and one for eager code.
+        """
+        program = partial(uncompiled, jit_compile=True)
+        measure = program(widening(self.measure))
+        slopes = [slope and program(rounded(slope, of)) for of, slope in enumerate(self.slopes)]
+        return {eagerly: uncompiled(with_gradients(measure, slopes)) for eagerly in (True, False)}
+
+
+def widening(function):
+    """A function that is given half precision in float32."""
+    return lambda *arguments: function(*map(widened, arguments))
+
+
+def rounded(slope, of):
+    """A slope, in the dtype of the argument that it is of."""
+    return lambda upstream, measured, *given: tf.cast(slope(upstream, measured, *map(widened, given)), given[of].dtype)
+
+
+def with_gradients(measure, slopes):
+    """The losses with their gradients."""
+
+    @tf.custom_gradient
+    def losses(*arguments):
+        losses, *measured = measure(*arguments)
+
+        def pull(upstream):
+            return [slope and slope(upstream[..., None], tuple(measured), *arguments) for slope in slopes]
+
+        return losses[..., 0], pull
+
+    return losses
