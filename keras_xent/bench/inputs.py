@@ -90,22 +90,22 @@ def truth(subject, inputs):
     """What the definition says of the inputs as their dtype holds them; float64, a block of rows at a time."""
     losses, gradient = (getattr(reference, function_name(subject.loss) + of) for of in ("", "_gradient"))
     options = {**subject.options, **of_this_process(losses, subject.options)}
-    student, teacher = in_float64(inputs.predictions), in_float64(inputs.targets) if subject.targets == "features" else None
-    targets = None if teacher else array(inputs.targets)
+    student, taught = in_float64(inputs.predictions), subject.targets == "features"
+    targets = in_float64(inputs.targets) if taught else array(inputs.targets)
     rows, classes = len(student[0]), student[-1].shape[1]
 
     def of_rows(places):
-        return logits_of(teacher, places) if teacher else targets[places], logits_of(student, places)
+        return logits_of(targets, places) if taught else targets[places], logits_of(student, places)
 
     chosen, columns = spread(rows), spread(classes)
     slopes = gradient(*of_rows(chosen), **options) / rows
-    total, by_columns = 0.0, 0.0
+    total, by_columns = 0.0, np.zeros((len(student[-1]), len(columns)))
     for start in range(0, rows, max(1, BLOCK // classes)):
         places = slice(start, start + max(1, BLOCK // classes))
         given = of_rows(places)
         total += float(losses(*given, **options).sum())
         if subject.space == "linear":
-            by_columns = by_columns + student[0][places].T @ gradient(*given, **options)[:, columns]
+            by_columns += student[0][places].T @ gradient(*given, **options)[:, columns]
     if subject.space != "linear":
         return Truth(total / rows, ((0, chosen, slopes),))
     return Truth(total / rows, ((0, chosen, slopes @ student[1].T), (1, columns, by_columns / rows)))

@@ -1,7 +1,5 @@
 """Losses of features and a kernel: with all logits at once, and without."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
@@ -31,14 +29,20 @@ def ours():
 class Given(Head):
     """An output layer whose kernel is an input of the step, as it is for all others: its gradient is asked for."""
 
-    transposed, bias, logit_softcap, num_classes, dtype = False, None, None, 0, ""
-    kernel: Any = None
-
     def __init__(self, kernel):
-        self.kernel, self.num_classes, self.dtype = kernel, kernel.shape[1], keras.backend.standardize_dtype(kernel.dtype)
+        dtype = keras.backend.standardize_dtype(kernel.dtype)
+        super().__init__(keras.layers.Dense(kernel.shape[1], dtype=dtype))
+        self.given = kernel
 
-    def mask_of(self, features):
-        """None: there are no masks."""
+    @property
+    def kernel(self):
+        """What was given."""
+        return self.given
+
+    @property
+    def bias(self):
+        """None: it is not built."""
+        return None
 
 
 def ours_in_fit():
