@@ -15,6 +15,7 @@ from .results import Measurement, Results
 from .subjects import SUBJECTS
 
 TASKS = "keras_xent.bench.tasks"
+GIVES_BACK = {"TF_ENABLE_ONEDNN_OPTS": "0"}  # with oneDNN, TensorFlow keeps a pool of memory, in which nothing is seen to be taken
 PATIENCE = 1800.0  # seconds without an answer after which a process is taken to hang: one of 128,000 classes takes minutes
 
 
@@ -146,7 +147,7 @@ def backends_of(package):
 def peak(backend, plan, job, results):
     """The memory of one contender, in a process of its own."""
     which = {name: job[name] for name in ("loss", "call", "mode", "contender")}
-    with Child(backend, plan.device, patience=PATIENCE, tasks=TASKS) as child:
+    with Child(backend, plan.device, patience=PATIENCE, tasks=TASKS, variables=GIVES_BACK) as child:
         try:
             for answer in child.ask("peaks", **job, dtype=plan.dtype, device=plan.device):
                 if "bytes" in answer:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +45,18 @@ class Child:
         keras_path: str | Path | None = None,
         patience: float = PATIENCE,
         tasks: str = "keras_xent.parity.tasks",
+        variables: Mapping[str, str] | None = None,
     ):
         self.backend, self.device, self.keras_path, self.patience = backend, device, keras_path, patience
         self.tasks = tasks  # the module whose `TASKS` it can be asked to do
+        self.variables = dict(variables or {})  # of its environment
         self.process: Any = None
         self.hung = False
         self.errors: Any = None  # a file of what it writes to standard error
 
     def environment(self):
         """The environment of the process."""
-        environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "KERAS_BACKEND": self.backend}
+        environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **self.variables, "KERAS_BACKEND": self.backend}
         if self.device == "cpu":
             environment |= HIDDEN
         if self.keras_path is not None:
