@@ -15,7 +15,7 @@ from .results import Measurement, Results
 from .subjects import SUBJECTS
 
 TASKS = "keras_xent.bench.tasks"
-GIVES_BACK = {"TF_ENABLE_ONEDNN_OPTS": "0"}  # with oneDNN, TensorFlow keeps a pool of memory, in which nothing is seen to be taken
+GIVES_BACK = {"TF_ENABLE_ONEDNN_OPTS": "0"}  # with oneDNN, TensorFlow takes memory from a pool of its own, unseen
 PATIENCE = 1800.0  # seconds without an answer after which a process is taken to hang: one of 128,000 classes takes minutes
 
 
