@@ -16,7 +16,8 @@ def losses(operands, plan):
         values, *_ = sweep(filled(operands, primals), plan)
 
         def gradient(upstream):
-            _, *gradients = sweep(filled(operands, primals), plan, upstream)
+            with tf.control_dependencies([values]):  # side by side both would take memory
+                _, *gradients = sweep(filled(operands, primals), plan, tf.identity(upstream))
             return fitted(gradients, primals)
 
         return values, gradient

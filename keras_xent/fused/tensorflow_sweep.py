@@ -2,6 +2,9 @@
 
 import tensorflow as tf
 
+PART = 2**22  # numbers of the kernel's gradient to be added at a time
+MOST_PARTS = 16
+
 
 @tf.autograph.experimental.do_not_convert
 def sweep(operands, plan, weights=None, wants=(True, True, True)):
@@ -29,19 +32,40 @@ def sweep(operands, plan, weights=None, wants=(True, True, True)):
         if wants[0]:
             of_rows.append(tf.cast(tf.matmul(slopes, kernel, transpose_b=not plan.transposed), features.dtype))
         if "kernel" in totals:
-            pair = (slopes, of_chunk) if plan.transposed else (of_chunk, slopes)
-            totals["kernel"] = totals["kernel"] + tf.matmul(*pair, transpose_a=True)
+            totals["kernel"] = added(totals["kernel"], of_chunk, slopes, plan.transposed)
         if "bias" in totals:
             totals["bias"] = totals["bias"] + tf.reduce_sum(slopes, 0)
         return of_rows, totals
 
-    totals = {"kernel": tf.zeros(kernel.shape, sums)} if wants[1] else {}
+    totals = {"kernel": zeros_in_parts(num_classes, hidden, sums, plan.transposed)} if wants[1] else {}
     if wants[2] and bias is not None:
         totals["bias"] = tf.zeros((num_classes,), sums)
     dtypes = (sums, features.dtype) if wants[0] else (sums,)
     inner = ((), (hidden,)) if wants[0] else ((),)
     of_rows, totals = chunked(step, features, plan.rows(num_classes, hidden, features.shape[0]), dtypes, inner, totals)
-    return of_rows[0], of_rows[1] if wants[0] else None, totals.get("kernel"), totals.get("bias")
+    by_kernel = tf.concat(totals["kernel"], 0 if plan.transposed else 1) if wants[1] else None
+    return of_rows[0], of_rows[1] if wants[0] else None, by_kernel, totals.get("bias")
+
+
+def zeros_in_parts(num_classes, hidden, dtype, transposed):
+    """The sum that becomes the kernel's gradient, of some classes each: a graph adds nothing in place, and products take memory."""
+    number = min(MOST_PARTS, num_classes, -(-num_classes * hidden // PART))
+    bounds = [num_classes * i // number for i in range(number + 1)]
+    sizes = [end - begin for begin, end in zip(bounds, bounds[1:], strict=False)]
+    return tuple(tf.zeros((size, hidden) if transposed else (hidden, size), dtype) for size in sizes)
+
+
+def added(parts, features, slopes, transposed):
+    """Each part and the product that belongs to it, one after the other."""
+    sums, begin, before = [], 0, []
+    for part in parts:
+        end = begin + part.shape[0 if transposed else 1]
+        with tf.control_dependencies(before):
+            of_part = slopes[:, begin:end] if len(parts) > 1 else slopes
+            pair = (of_part, features) if transposed else (features, of_part)
+            sums.append(part + tf.matmul(*pair, transpose_a=True))
+        begin, before = end, sums[-1:]
+    return tuple(sums)
 
 
 def chunked(step, features, size, dtypes, inner, totals):
