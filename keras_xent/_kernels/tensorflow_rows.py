@@ -74,6 +74,16 @@ def derived_twice(arguments):
     return asked == gradients_util.POSSIBLE_GRADIENT_TYPES_HIGHER_ORDER
 
 
+def is_worth_a_program(logits, shapes):
+    """Whether to compile: many numbers of a known shape, which is among `shapes`, those that were compiled before, or the first."""
+    shape = tuple(logits.shape)
+    if None in shape or math.prod(shape) < LARGE:
+        return False
+    if len(shapes) < MOST_SHAPES:
+        shapes.add(shape)
+    return shape in shapes
+
+
 @dataclass(frozen=True, eq=False)
 class RowLosses:
     """A differentiable function of logits (..., num_classes) and more: one loss per row, of shape (..., 1) inside, (...) outside.
@@ -92,13 +102,7 @@ class RowLosses:
         return (self._compiled[tf.executing_eagerly()] if self._pays(arguments) else self._plain)(*arguments)
 
     def _pays(self, arguments):
-        """Whether to compile: many numbers of a known shape, which has been seen before or is among the first."""
-        shape = tuple(arguments[0].shape)
-        if None in shape or math.prod(shape) < LARGE or derived_twice(arguments):
-            return False
-        if len(self.shapes) < MOST_SHAPES:
-            self.shapes.add(shape)
-        return shape in self.shapes
+        return not derived_twice(arguments) and is_worth_a_program(arguments[0], self.shapes)
 
     @cached_property
     def _plain(self):

@@ -2,6 +2,7 @@
 
 import importlib
 from dataclasses import dataclass
+from typing import ClassVar
 
 import keras
 from keras import ops
@@ -24,6 +25,7 @@ class Distillation:
     logit_softcap: float | None = None
     teacher_softcap: float | None = None
     teacher_transposed: bool = False
+    is_one_loop: ClassVar[bool] = False  # which has checks of its own, and products
 
     def losses_and_slopes(self, raw_logits, targets, shared, factors=None):
         """One loss per row, and what `factors`, if given, make of the slopes by the raw logits; a factor of 0 makes them 0."""

@@ -15,6 +15,7 @@ d z / d u = 1 - tanh² = 4 q / (1 + q)², q = exp(-2 |u / c|)
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from keras import ops
 
@@ -29,6 +30,7 @@ class SparseCrossentropy:
     label_smoothing: float = 0.0
     z_loss: float = 0.0
     logit_softcap: float | None = None
+    is_one_loop: ClassVar[bool] = True  # all of it is arithmetic on one chunk: worth compiling by itself
 
     def losses_and_slopes(self, raw_logits, targets, shared, factors=None):
         """One loss per row, and what `factors`, if given, make of the slopes by the raw logits; a factor of 0 makes them 0."""

@@ -1,6 +1,10 @@
 """Chunks of rows on TensorFlow: one loop, in eager code, graphs and XLA; a smaller last chunk comes after it, unpadded."""
 
+import functools
+
 import tensorflow as tf
+
+from .._kernels.tensorflow_rows import is_worth_a_program
 
 PART = 2**22  # numbers of the kernel's gradient to be added at a time
 MOST_PARTS = 16
@@ -25,7 +29,7 @@ def sweep(operands, plan, weights=None, wants=(True, True, True)):
         of_chunk = tf.cast(of_chunk, sums)
         factors = None if weights is None else tf.cast(rows_of(weights, begin, size), sums)
         logits = make_logits(of_chunk, kernel, bias, plan.transposed)
-        losses, slopes = plan.loss.losses_and_slopes(logits, targets, operands.shared, factors)
+        losses, slopes = losses_and_slopes(plan.loss, logits, targets, operands.shared, factors)
         of_rows, totals = [losses], dict(totals)
         if slopes is None:
             return of_rows, totals
@@ -45,6 +49,18 @@ def sweep(operands, plan, weights=None, wants=(True, True, True)):
     of_rows, totals = chunked(step, features, plan.rows(num_classes, hidden, features.shape[0]), dtypes, inner, totals)
     by_kernel = tf.concat(totals["kernel"], 0 if plan.transposed else 1) if wants[1] else None
     return of_rows[0], of_rows[1] if wants[0] else None, by_kernel, totals.get("bias")
+
+
+def losses_and_slopes(loss, logits, *given):
+    """What `loss.losses_and_slopes` gives, by a program of its own where that pays: alone, each operation would write as much."""
+    program, shapes = compiled(loss)
+    return (program if loss.is_one_loop and is_worth_a_program(logits, shapes) else loss.losses_and_slopes)(logits, *given)
+
+
+@functools.lru_cache(maxsize=64)
+def compiled(loss):
+    """That program, and the shapes that it was compiled for."""
+    return tf.function(loss.losses_and_slopes, autograph=False, jit_compile=True), set()
 
 
 def zeros_in_parts(num_classes, hidden, dtype, transposed):
