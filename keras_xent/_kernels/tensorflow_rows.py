@@ -75,7 +75,7 @@ def derived_twice(arguments):
 
 
 def is_worth_a_program(logits, shapes):
-    """Whether to compile: many numbers of a known shape, which is among `shapes`, those that were compiled before, or the first."""
+    """Whether to compile: many numbers, of one of `shapes`, those that were compiled before, or of one of the first shapes."""
     shape = tuple(logits.shape)
     if None in shape or math.prod(shape) < LARGE:
         return False

@@ -1,6 +1,7 @@
 """Chunks of rows on TensorFlow: one loop, in eager code, graphs and XLA; a smaller last chunk comes after it, unpadded."""
 
 import functools
+import itertools
 
 import tensorflow as tf
 
@@ -64,10 +65,10 @@ def compiled(loss):
 
 
 def zeros_in_parts(num_classes, hidden, dtype, transposed):
-    """The sum that becomes the kernel's gradient, of some classes each: a graph adds nothing in place, and products take memory."""
+    """What becomes the kernel's gradient, some classes each: a graph adds nothing in place, and a product takes memory."""
     number = min(MOST_PARTS, num_classes, -(-num_classes * hidden // PART))
     bounds = [num_classes * i // number for i in range(number + 1)]
-    sizes = [end - begin for begin, end in zip(bounds, bounds[1:], strict=False)]
+    sizes = [end - begin for begin, end in itertools.pairwise(bounds)]
     return tuple(tf.zeros((size, hidden) if transposed else (hidden, size), dtype) for size in sizes)
 
 

@@ -53,6 +53,18 @@ def test_chunk_size_changes_nothing(chunk_size):
     assert not any(far_off(cut, whole, 4))
 
 
+@pytest.mark.parametrize("options", [{}, ALL], ids=["plain", "all"])
+@pytest.mark.parametrize("mode", MODES)
+def test_many_logits(mode, options, monkeypatch):
+    """On TensorFlow a chunk of so many has a program of its own, and the kernel's gradient is added up in parts."""
+    if BACKEND == "tensorflow":
+        from keras_xent.fused import tensorflow_sweep
+
+        monkeypatch.setattr(tensorflow_sweep, "PART", 2**12)
+    problem = Problem(rows=37, classes=5003)
+    assert not any(far_off(problem.actual(mode, chunk_size=16, **options), problem.expected(**options)))
+
+
 @pytest.mark.parametrize("scale", [0.01, 1.0, 30.0, 1000.0])
 @pytest.mark.parametrize("classes", [2, 3001])
 def test_precision(scale, classes):
