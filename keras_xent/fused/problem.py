@@ -73,7 +73,7 @@ def check_shapes(features, kernel, bias, transposed=False, of=""):
     if hidden is None or num_classes is None:
         raise ValueError(f"The shape of `{of}kernel` must be static. Received: {of}kernel.shape={tuple(kernel.shape)}.")
     shown = f"{of}kernel.shape={(hidden, num_classes)}"
-    if features.shape[-1] not in (hidden, None):
+    if features.shape[-1] is not None and features.shape[-1] != hidden:  # not by `in`: sizes may be symbols under `torch.compile`
         turned = features.shape[-1] == num_classes
         raise ValueError(
             f"`{of}features` and `{of}kernel` do not fit: {of}features.shape={tuple(features.shape)} ends in "

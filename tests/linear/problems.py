@@ -1,6 +1,7 @@
 """Features, kernels and labels for linear losses; what the backend makes of them, and what the definition says."""
 
 import numpy as np
+from keras import ops
 
 import keras_xent
 from keras_xent import reference
@@ -32,17 +33,25 @@ class Problem:
 
     def actual(self, mode="eager", **options):
         """The same of the library."""
-        operands = [tensor(each) for each in (self.features, self.kernel, self.bias) if each is not None]
-        labels, upstream, losses, gradients = tensor(self.labels), tensor(self.upstream), None, []
-        for place, operand in enumerate(operands):
+        operands = [each for each in (self.features, self.kernel, self.bias) if each is not None]
+        labels, upstream = tensor(self.labels), tensor(self.upstream)
 
-            def pulled(x, place=place):
-                given = [x if place == i else each for i, each in enumerate(operands)]
-                return upstream * keras_xent.linear_sparse_categorical_crossentropy(labels, *given, **options)
+        def pulled(*operands):
+            return upstream * keras_xent.linear_sparse_categorical_crossentropy(labels, *operands, **options)
 
-            losses, gradient = value_and_gradient(pulled, operand, mode)
-            gradients.append(gradient)
-        return losses, gradients
+        return value_and_gradients(pulled, operands, mode)
+
+
+def value_and_gradients(function, operands, mode="eager"):
+    """The value, and the gradients by all operands: as parts of one tensor, so that one program gives all of them."""
+    shapes, ends = [each.shape for each in operands], np.cumsum([each.size for each in operands])
+    bounds = [*zip((0, *ends), ends, strict=False)]
+
+    def of_parts(x):
+        return function(*(ops.reshape(x[begin:end], shape) for (begin, end), shape in zip(bounds, shapes, strict=True)))
+
+    value, gradient = value_and_gradient(of_parts, tensor(np.concatenate([each.ravel() for each in operands])), mode)
+    return value, [part.reshape(shape) for part, shape in zip(np.split(gradient, ends[:-1]), shapes, strict=True)]
 
 
 def far_off(actual, expected, epsilons=64):

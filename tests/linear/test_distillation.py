@@ -8,7 +8,7 @@ import keras_xent
 from keras_xent import reference
 
 from ..backends import BACKEND, MODES, array, rounded, tensor, value_and_gradient
-from .problems import CLASSES, HIDDEN, ROWS, Problem, far_off
+from .problems import CLASSES, HIDDEN, ROWS, Problem, far_off, value_and_gradients
 
 TEMPERATURE, TEACHER_HIDDEN, K = 2.5, 7, 4
 TEACHERS = ("top_k", "features")
@@ -61,19 +61,14 @@ class Distilled(Problem):
 
     def actual(self, mode="eager", **options):
         """The same of the library."""
-        operands, y_true, upstream = [tensor(each) for each in self.given()], tensor(self.y_true(options)), tensor(self.upstream)
+        y_true, upstream = tensor(self.y_true(options)), tensor(self.upstream)
         teacher = {name: tensor(each) if name != "targets" else each for name, each in self.teacher.items()}
-        options, losses, gradients = teacher | options, None, []
-        for place, operand in enumerate(operands):
 
-            def pulled(x, place=place):
-                given = [x if place == i else each for i, each in enumerate(operands)]
-                given += [None] * (3 - len(given))
-                return upstream * keras_xent.linear_distillation_loss(y_true, *given, TEMPERATURE, **options)
+        def pulled(features, kernel, bias=None):
+            given = features, kernel, bias, TEMPERATURE
+            return upstream * keras_xent.linear_distillation_loss(y_true, *given, **teacher, **options)
 
-            losses, gradient = value_and_gradient(pulled, operand, mode)
-            gradients.append(gradient)
-        return losses, gradients
+        return value_and_gradients(pulled, self.given(), mode)
 
 
 @pytest.mark.parametrize("teacher", TEACHERS)
