@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import Any
 
 import tensorflow as tf
 
@@ -42,7 +43,7 @@ def sweep(operands, plan, weights=None, wants=(True, True, True)):
             totals["bias"] = totals["bias"] + tf.reduce_sum(slopes, 0)
         return of_rows, totals
 
-    totals = {"kernel": zeros_in_parts(num_classes, hidden, sums, plan.transposed)} if wants[1] else {}
+    totals: dict[str, Any] = {"kernel": zeros_in_parts(num_classes, hidden, sums, plan.transposed)} if wants[1] else {}
     if wants[2] and bias is not None:
         totals["bias"] = tf.zeros((num_classes,), sums)
     dtypes = (sums, features.dtype) if wants[0] else (sums,)
