@@ -11,6 +11,7 @@ from keras_xent import _kernels
 
 from .backends import BACKEND
 from .cases import one_hot
+from .kernels import taken
 
 KERNELS = ("BINARY", "BINARY_FOCAL", "DENSE", "FOCAL", "KL", "SPARSE")
 
@@ -71,19 +72,6 @@ if BACKEND == "jax":
         for (what, actual), (_, expected) in zip(results, derivatives(loss, y_true), strict=True):
             for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
                 assert np.abs(one - other).max() <= 1e-5 * max(np.abs(other).max(), 1e-3), what
-
-    def taken(name, call, monkeypatch):
-        """How often the kernel is."""
-        kernel, count = getattr(_kernels, name), []
-
-        def counted(quantities):
-            count.append(kernel.serves(quantities))
-            return False
-
-        with monkeypatch.context() as patch:
-            patch.setattr(_kernels, name, _kernels.Kernel(kernel.function, counted, gives=kernel.gives))
-            call()
-        return sum(count)
 
     # ---------------------------------------------------------------------------------------------------------- memory
 

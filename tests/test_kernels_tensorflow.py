@@ -13,6 +13,7 @@ from keras_xent import _kernels, reference
 
 from .backends import BACKEND
 from .cases import one_hot
+from .kernels import taken
 from .test_kernels import FLUSHED, inputs
 
 if BACKEND == "tensorflow":
@@ -105,19 +106,6 @@ if BACKEND == "tensorflow":
         monkeypatch.setattr(_kernels, kernel, None)
         for (what, actual), (_, expected) in zip(results, derivatives(loss, y_true), strict=True):
             assert np.abs(actual - expected).max() <= 1e-5 * max(np.abs(expected).max(), 1e-3), what
-
-    def taken(name, call, monkeypatch):
-        """How often the kernel is."""
-        kernel, count = getattr(_kernels, name), []
-
-        def counted(quantities):
-            count.append(kernel.serves(quantities))
-            return False
-
-        with monkeypatch.context() as patch:
-            patch.setattr(_kernels, name, _kernels.Kernel(kernel.function, counted, gives=kernel.gives))
-            call()
-        return sum(count)
 
     @pytest.mark.usefixtures("compiling")
     @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
