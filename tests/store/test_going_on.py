@@ -13,7 +13,7 @@ import pytest
 
 from keras_xent.distill.store import StoredTargets, examples_kept, files, write_targets
 
-from .stores import OPTIONS, SOURCES, Batches, Recorder, same, same_arrays
+from .stores import OPTIONS, SOURCES, Batches, Recorder, same, same_stores
 
 
 @pytest.mark.parametrize("source", ["arrays", "PyDataset", "tf.data of unknown length", "DataLoader"])
@@ -31,7 +31,7 @@ def test_goes_on_after_an_interruption(tmp_path, logits, source):
     write_targets(once_more, data, path, shard_size=16, **size, **OPTIONS)
     assert once_more.seen == []
     write_targets(whole, data, tmp_path / "whole", shard_size=16, **size, **OPTIONS)
-    assert same_arrays(path, tmp_path / "whole")
+    assert same_stores(path, tmp_path / "whole")
     assert examples_kept(path) == 50
 
 
@@ -58,7 +58,7 @@ def test_killed_between_any_two_steps_it_goes_on(tmp_path, monkeypatch, logits):
         kept = examples_kept(path)
         write_targets(recorder, data, path, **options)
         assert sum(map(len, recorder.seen)) == 8 - kept
-        assert same_arrays(path, tmp_path / "whole"), last
+        assert same_stores(path, tmp_path / "whole"), last
     assert last > 20
 
 

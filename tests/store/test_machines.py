@@ -6,7 +6,7 @@ import pytest
 
 from keras_xent.distill.store import Labeller, write_labelled
 
-from .stores import CLASSES, OPTIONS, TEMPERATURE, K, exact, same, same_arrays
+from .stores import CLASSES, OPTIONS, TEMPERATURE, K, exact, same, same_stores
 
 
 def test_labels_made_elsewhere_give_the_same_store(tmp_path, logits, directory, rng):
@@ -40,7 +40,7 @@ def test_labels_made_elsewhere_give_the_same_store(tmp_path, logits, directory, 
     with pytest.raises(KeyboardInterrupt):
         write_labelled(few(), tmp_path / "third", **options)
     write_labelled(reversed(batches), tmp_path / "third", **options)
-    assert same_arrays(tmp_path / "other", tmp_path / "third")
+    assert same_stores(tmp_path / "other", tmp_path / "third")
 
 
 @pytest.mark.parametrize(
