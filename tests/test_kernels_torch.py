@@ -63,6 +63,11 @@ if BACKEND == "torch":
     from keras_xent._kernels import torch_kl, torch_rows
     from keras_xent._kernels.torch_binary import averages_rows
 
+    @pytest.fixture(autouse=True)
+    def few_are_enough(monkeypatch):
+        """Students apart from their teachers are computed as where there are many logits."""
+        monkeypatch.setattr(torch_kl, "A_FEW", 1)
+
     def compute(name, scale=3.0, num_classes=5, rows=8):
         """The losses as a function of logits, and these."""
         function, options, y_true, logits = example(name, scale, num_classes, rows)
@@ -102,6 +107,21 @@ if BACKEND == "torch":
         slope = reference.distillation_loss_gradient(teacher, logits, **options)
         assert (losses == 0.0).all() if distance == 0.0 else (np.abs(losses - right) <= 1e-6 * right).all()
         assert (np.abs(gradient - slope) <= 1e-6 * np.abs(slope).max(-1, keepdims=True) + 1e-15).all()
+
+    def test_students_near_and_far_in_one_batch():
+        """Each is computed as it would be alone: rows do not mix."""
+        logits, _ = inputs(3.0, 50)
+        noise = np.random.default_rng(1).normal(size=logits.shape)
+        teacher = np.float32(logits + np.geomspace(1e-6, 3.0, len(logits))[:, None] * noise)
+        loss = lambda x, teacher=teacher: keras_xent.distillation_loss(teacher, x, targets="logits", temperature=3.0)  # noqa: E731
+        losses, gradient = value_and_gradient(loss, tensor(logits))
+        for row in range(len(logits)):
+            one = value_and_gradient(lambda x, row=row: loss(x, teacher[row : row + 1]), tensor(logits[row : row + 1]))
+            np.testing.assert_allclose(losses[row], one[0][0], rtol=1e-6)
+            np.testing.assert_allclose(gradient[row], one[1][0], rtol=1e-6, atol=1e-9)
+        right = reference.distillation_loss(teacher, logits, targets="logits", temperature=3.0)
+        np.testing.assert_allclose(losses, right, rtol=64 * 2.0**-23)
+        assert (right < torch_kl.CLOSE).any() and (right > 9.0 * torch_kl.CLOSE).any()
 
     INFINITE = np.float32([[1.0, -np.inf, 2.0], [-np.inf, -np.inf, 2.0], [0.0, 1.0, 300.0], [0.0, -1e9, 3.0], [1.0, 2.0, 3.0]])
 

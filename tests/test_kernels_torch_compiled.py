@@ -13,7 +13,13 @@ from .test_kernels_torch import example, without_kernels
 if BACKEND == "torch":
     import torch
 
+    from keras_xent._kernels import torch_rows
     from keras_xent._kernels.torch_compiled import row_losses, row_losses_and_gradient
+
+    @pytest.fixture(autouse=True)
+    def few_are_enough(monkeypatch):
+        """As kernels are called from where there are many logits."""
+        monkeypatch.setattr(torch_rows, "A_FEW", 1)
 
     def compiled(function, dynamic=None):
         """As one program, and the list of the programs that it has become."""
@@ -51,6 +57,17 @@ if BACKEND == "torch":
         shaped = tensor(y_true).reshape(2, 4, *y_true.shape[1:]), tensor(logits).reshape(2, 4, 5)
         torch.testing.assert_close(program(*shaped), loss(*shaped), rtol=1e-6, atol=1e-7)
         assert all(graph.count("keras_xent.row_losses") == 1 for graph in graphs)
+
+    def test_a_few_logits_are_not_worth_a_call(monkeypatch):
+        monkeypatch.setattr(torch_rows, "A_FEW", 41)
+        function, options, y_true, logits = example("class ids", 3.0, 5, rows=9)
+        loss = loss_of(function, options)
+        for rows, called in ((8, 0), (9, 1)):
+            program, graphs = compiled(loss)
+            given = tensor(y_true[:rows]), tensor(logits[:rows])
+            for one, other in zip(losses_and_gradient(program, *given), losses_and_gradient(loss, *given), strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+            assert [graph.count("keras_xent.row_losses") for graph in graphs] == [called]
 
     @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
     def test_dtypes(dtype):

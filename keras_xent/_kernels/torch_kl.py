@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 
 from .._backend.torch import read
 from .shortcuts import Kernel
-from .torch_rows import RowLosses, Scratch, can_be_worked_through
+from .torch_rows import A_FEW, RowLosses, Scratch, can_be_worked_through
 
 CLOSE = 2.0**-4  # a divergence below, or below this share of what it is the difference of, is computed with care
 FLOOR = -600.0  # exp(d) is finite in float64 for d down to here, and what has less than exp(-600) has nothing
@@ -23,8 +23,8 @@ FLOOR = -600.0  # exp(d) is finite in float64 for d down to here, and what has l
 
 def work(student, teacher, out, scratch, temperature):
     """The losses of some rows, and the factor 1 / T, as `out` is the gradient by the tempered student."""
-    if student.dtype == torch.float64:
-        losses = close_losses(student, teacher, out, scratch, temperature)
+    if student.dtype == torch.float64 or student.numel() < A_FEW:  # fewer operations, each of which takes longer
+        losses = close_losses(student, teacher, out, scratch, temperature).to(out.dtype)
     else:
         losses, close = far_losses(student, teacher, out, scratch, temperature)
         (rows,) = close.nonzero(as_tuple=True)

@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 from .._backend.torch import read
 
 BLOCK = 2**19  # so many elements: a block stays in the cache, and its operations are worth sharing between cores
-A_FEW = 2**16  # elements: not worth a large page
+A_FEW = 2**16  # elements: not worth a large page, nor a call out of a compiled program
 HALF_PRECISION = torch.float16, torch.bfloat16
 COMPILED = torch.float32, torch.float64, *HALF_PRECISION
 
@@ -24,15 +24,15 @@ COMPILED = torch.float32, torch.float64, *HALF_PRECISION
 def can_be_worked_through(logits, axis, targets=None):
     """Whether logits are numbers in a CPU's memory, their classes last: neither traced nor faked nor distributed.
 
-    Compiled programs call kernels too, unless they are for others (`torch.export`), want a gradient by the targets, or hold
-    transforms of `torch.func`.
+    Compiled programs call kernels too, unless there are but a few logits, or they are for others (`torch.export`), want a
+    gradient by the targets, or hold transforms of `torch.func`.
     """
     in_memory = type(logits) in (torch.Tensor, torch.nn.Parameter) and logits.device.type == "cpu"
     if not in_memory or axis != len(logits.shape) - 1:
         return False
     if torch.compiler.is_compiling():
-        wanted = torch.is_tensor(targets) and targets.requires_grad
-        return logits.dtype in COMPILED and not (wanted or transformed() or torch.compiler.is_exporting())
+        steps_pay = logits.numel() < A_FEW or (torch.is_tensor(targets) and targets.requires_grad)
+        return logits.dtype in COMPILED and not (steps_pay or transformed() or torch.compiler.is_exporting())
     return not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
