@@ -58,6 +58,15 @@ if BACKEND == "torch":
         torch.testing.assert_close(program(*shaped), loss(*shaped), rtol=1e-6, atol=1e-7)
         assert all(graph.count("keras_xent.row_losses") == 1 for graph in graphs)
 
+    @pytest.mark.parametrize("name", NAMES)
+    def test_functions_whose_arguments_are_symbols(name):
+        """As numbers are in a program that is compiled for any: their ranges are checked in it."""
+        function, options, y_true, logits = example(name, 3.0, 5)
+        loss = lambda y_true, logits: getattr(keras_xent, function)(y_true, logits, **options)  # noqa: E731
+        program, _ = compiled(loss, dynamic=True)
+        for one, other in zip(*(losses_and_gradient(f, tensor(y_true), tensor(logits)) for f in (program, loss)), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
     def test_a_few_logits_are_not_worth_a_call(monkeypatch):
         monkeypatch.setattr(torch_rows, "A_FEW", 41)
         function, options, y_true, logits = example("class ids", 3.0, 5, rows=9)

@@ -29,7 +29,7 @@ def number(name, value, low=-math.inf, high=math.inf, *, open_low=False, open_hi
     except OverflowError:  # an int of hundreds of digits
         value = math.inf
     inside = (value > low if open_low else value >= low) and (value < high if open_high else value <= high)
-    if not (math.isfinite(value) and inside):
+    if not (-math.inf < value < math.inf and inside):  # in words that PyTorch's compiler follows where the value is a symbol
         bounds = f"{'above' if open_low else 'at least'} {low:g}" if math.isfinite(low) else ""
         if math.isfinite(high):
             bounds += f"{' and ' if bounds else ''}{'below' if open_high else 'at most'} {high:g}"
@@ -159,7 +159,7 @@ def alpha_of_yes(value):
 
 def _one_or_several(name, value, each, high=math.inf):
     """A number from 0, or a list of such numbers."""
-    if not isinstance(value, (list, tuple)) and np.ndim(value) == 0:
+    if isinstance(value, numbers.Real) or (not isinstance(value, (list, tuple)) and np.ndim(value) == 0):
         return number(name, value, 0.0, high)
     if kind_of(value) not in "biuf" or np.ndim(value) != 1 or not np.size(value):
         raise ValueError(f"`{name}` must be a number, or a vector with one number per {each}. Received: {name}={value!r}.")
