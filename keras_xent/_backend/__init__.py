@@ -14,6 +14,7 @@ more than a moment to see.
 by `x`: now, not when somebody asks for it.
 `at_once(function, recipe, quantities)`: the list `function(recipe, quantities)`, of quantities by name; as one program, if each
 operation by itself would have to be compiled.
+`remembered(function)`: the function, which keeps what it has given for up to 256 arguments.
 `total(x)`: the sum of all entries. (`keras.ops.sum` asks what it was given: that takes longer than the sum of a small batch.)
 `num_replicas()`: how many replicas of the program add up their gradients, under a distribution strategy of the backend.
 """
@@ -47,5 +48,6 @@ mask_of = _backend.mask_of
 num_replicas = _backend.num_replicas
 is_usual = _backend.is_usual
 plain = _backend.plain
+remembered = _backend.remembered
 scatter_add = _backend.scatter_add
 values_and_slopes = _backend.values_and_slopes

@@ -1,5 +1,7 @@
 """TensorFlow."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -51,6 +53,9 @@ def is_usual(x):
 
 def plain(x):
     return x.value() if isinstance(x, tf.Variable) else x
+
+
+remembered = functools.lru_cache(256)
 
 
 def total(x):

@@ -1,5 +1,7 @@
 """PyTorch."""
 
+import functools
+
 import numpy as np
 import torch
 
@@ -45,6 +47,17 @@ def is_usual(x):
 
 def plain(x):
     return x
+
+
+def remembered(function):
+    cached = functools.lru_cache(256)(function)
+
+    @functools.wraps(function)
+    def looked_up(*arguments):
+        # PyTorch's compiler looks through a cache, and warns that it does
+        return function(*arguments) if torch.compiler.is_compiling() else cached(*arguments)
+
+    return looked_up
 
 
 def total(x):

@@ -1,7 +1,5 @@
 """From what users pass to tensors of a dtype that still holds it."""
 
-import functools
-
 import keras
 import numpy as np
 from keras import ops
@@ -12,7 +10,7 @@ NO_ID = -(2**31)  # stands for integers beyond 32 bits; `ignore_class` cannot be
 HALF_PRECISION = ("float16", "bfloat16")
 
 
-@functools.cache
+@_backend.remembered
 def _name_of(dtype):
     return keras.backend.standardize_dtype(dtype)
 

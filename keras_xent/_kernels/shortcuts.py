@@ -1,10 +1,10 @@
 """Where a recipe takes steps that a kernel can take at once."""
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._backend import remembered
 from .._recipe import Step, run
 
 
@@ -38,7 +38,7 @@ def shortened(recipe, quantities, steps, kernel):
     return shorter
 
 
-@functools.lru_cache(256)
+@remembered
 def _shorter(recipe, steps, step):
     """The recipe with `step` for the steps, or None if it cannot be had."""
     count = len(steps)
@@ -59,7 +59,7 @@ def with_the_rest(steps, quantities, given):
     return lambda **others: run(steps, rest | others)
 
 
-@functools.lru_cache(256)
+@remembered
 def taken_by(steps):
     """The names of the quantities that the steps take, in their order."""
     return dict.fromkeys(name for step in steps for name in step.takes.values()).keys()
