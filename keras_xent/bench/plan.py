@@ -31,6 +31,7 @@ class Plan:
     repeats: int | None
     memory: bool
     quick: bool
+    without_mode: tuple[str, ...]  # the backends that have none of the wanted modes
 
     def groups(self, backend):
         """Everything that is timed there, what shares inputs in a row."""
@@ -71,6 +72,8 @@ class Plan:
         for backend, name in BACKENDS.items():
             if not installed(backend):
                 yield f"{name}: not run: pip install 'keras_xent[{backend}]'"
+        for backend in self.without_mode:
+            yield f"{BACKENDS[backend]}: not run: it has no such mode (modes: {', '.join(MODES[backend])})"
         lacking = {}
         for loss in self.losses:
             for backend in self.modes:
@@ -128,7 +131,8 @@ def planned(
         if growth and not (quick and chosen):  # in a minute that of the first loss
             fit = [larger for size in fit for larger in ([size] if size.small else growing(size))]
         chosen[loss] = list(dict.fromkeys(fit))
-    return Plan(tuple(chosen), chosen, chosen_modes, dtype, device, repeats, memory, quick)
+    without_mode = tuple(backend for backend in backends if backend not in chosen_modes)
+    return Plan(tuple(chosen), chosen, chosen_modes, dtype, device, repeats, memory, quick, without_mode)
 
 
 def modes_of(backend, wanted, quick):

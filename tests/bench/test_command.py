@@ -73,6 +73,15 @@ def test_a_mode_of_another_backend(capsys, here):
     assert f"there is no such mode on {BACKENDS[BACKEND]} (modes: {BACKENDS[BACKEND]}: {MODE}" in said
 
 
+def test_a_backend_without_the_mode_is_named(monkeypatch):
+    monkeypatch.setattr(plan, "installed", lambda backend: True)
+    own = {"torch": "compile", "jax": "jit", "tensorflow": "graph"}[BACKEND]
+    planned = plan.planned(["sparse"], backends=[BACKEND, OTHER], modes=[own])
+    assert planned.modes == {BACKEND: (own,)}
+    (said,) = [said for said in planned.absent() if "no such mode" in said]
+    assert said == f"{BACKENDS[OTHER]}: not run: it has no such mode (modes: {', '.join(plan.MODES[OTHER])})"
+
+
 def test_what_is_not_installed(monkeypatch, capsys, here):
     monkeypatch.setattr(command, "installed", lambda module: module != "matplotlib")
     assert "matplotlib, which --plot needs, is not installed: pip install 'keras_xent[bench]'" in refused(
