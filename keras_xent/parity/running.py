@@ -42,8 +42,8 @@ def rounded(values, dtype):
     return array(tensor(np.asarray(values), dtype)).astype("float64")
 
 
-def compiled(function, mode, torch_backend="aot_eager"):
-    """`function` of tensors, run in one of `MODES`."""
+def compiled(function, mode, torch_backend="aot_eager", soon=False):
+    """`function` of tensors, run in one of `MODES`; `soon`: compiled in little time, for few numbers and few runs."""
     if mode == "eager":
         return function
     if BACKEND == "tensorflow":
@@ -53,16 +53,18 @@ def compiled(function, mode, torch_backend="aot_eager"):
     if BACKEND == "jax":
         import jax
 
-        return jax.jit(function)
+        from .._backend.jax import COMPILED_SOON
+
+        return jax.jit(function, compiler_options=COMPILED_SOON if soon else None)
     import torch
 
     torch._dynamo.reset()
     return torch.compile(function, backend=torch_backend)
 
 
-def with_gradient(function, mode="eager"):
+def with_gradient(function, mode="eager", **options):
     """What gives the values of `function(x, *others)` and the gradient of their sum by `x`, as arrays."""
-    run = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[BACKEND](function, mode)
+    run = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[BACKEND](function, mode, **options)
 
     def arrays(x, *others):
         values, gradient = run(x, *others)
@@ -76,7 +78,7 @@ def value_and_gradient(function, x, mode="eager"):
     return with_gradient(function, mode)(x)
 
 
-def _tensorflow(function, mode):
+def _tensorflow(function, mode, **options):
     import tensorflow as tf
 
     def run(x, *others):
@@ -85,22 +87,22 @@ def _tensorflow(function, mode):
             values = function(x, *others)
         return values, tape.gradient(values, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-    return compiled(run, mode)
+    return compiled(run, mode, **options)
 
 
-def _jax(function, mode):
+def _jax(function, mode, **options):
     import jax
 
     def total(x, *others):
         values = function(x, *others)
         return values.sum(), values
 
-    run = compiled(jax.grad(total, has_aux=True), mode)
+    run = compiled(jax.grad(total, has_aux=True), mode, **options)
     return lambda x, *others: run(x, *others)[::-1]
 
 
-def _torch(function, mode):
-    forward = compiled(function, mode)
+def _torch(function, mode, **options):
+    forward = compiled(function, mode, **options)
 
     def run(x, *others):
         leaf = x.detach().clone().requires_grad_(True)

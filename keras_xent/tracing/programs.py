@@ -1,6 +1,7 @@
 """A loss and its gradient as numbers: computed by one program, which JAX compiles once for all losses that are the same."""
 
 import functools
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from keras import ops
 from .. import _backend
 from .._base import copied
 from ..parity.running import USUAL, with_gradient
+from .numbers import KEPT
 
 
 @dataclass(frozen=True)
@@ -30,18 +32,19 @@ class Program:
 
 
 @functools.lru_cache(maxsize=64)
-def compiled(program):
+def compiled(program, soon):
     """What takes predictions, targets, weights and a mask, and gives the loss and the gradient of its sum."""
 
     def loss(y_pred, y_true, sample_weight, mask):
         y_pred = y_pred if mask is None else _backend.carry_mask(y_pred, mask)
         return program.called(y_true, y_pred, sample_weight)
 
-    return with_gradient(loss, USUAL)
+    return with_gradient(loss, USUAL, soon=soon)
 
 
 def answered(asked, called, block):
     """The value of a loss and the gradient of its sum, as arrays."""
     given = block.y_true, block.sample_weight
     given = [each if each is None or ops.is_tensor(each) else np.asarray(each) for each in given]
-    return compiled(Program.of(asked, called))(block.y_pred, *given, block.mask)
+    soon = math.prod(block.y_pred.shape) < KEPT
+    return compiled(Program.of(asked, called), soon)(block.y_pred, *given, block.mask)
