@@ -15,9 +15,13 @@ from .tensorflow_rows import RowLosses, serves, summed
 
 def measure(logits, targets, pos_weight):
     """The losses; their gradient needs nothing else."""
+    return (summed(cost, logits, targets, pos_weight) / logits.shape[-1],)
+
+
+def cost(logits, targets, pos_weight):
+    """What an answer costs."""
     of_yes, of_no = costs_of_answers(logits, pos_weight)
-    costs = tf.math.multiply_no_nan(of_yes, targets) + tf.math.multiply_no_nan(of_no, 1.0 - targets)
-    return (summed(costs) / logits.shape[-1],)
+    return tf.math.multiply_no_nan(of_yes, targets) + tf.math.multiply_no_nan(of_no, 1.0 - targets)
 
 
 def costs_of_answers(logits, pos_weight):

@@ -11,15 +11,19 @@ also has most of the target, its gradient is (M - t) - M r / S, in which 1 is no
 import tensorflow as tf
 
 from .shortcuts import Kernel
-from .tensorflow_rows import RowLosses, largest, log_denominator, serves, summed
+from .tensorflow_rows import RowLosses, largest, log_denominator, serves, summed, sums
 
 
 def measure(logits, targets):
     """The losses; m, M, S, r and log S."""
-    top_logit, mass = largest(logits), summed(targets)
-    total, others, log_total = log_denominator(logits - top_logit)
-    depth = summed(tf.math.multiply_no_nan(top_logit - logits, targets))  # of a class with target 0 nothing, even at logit -inf
-    return depth + mass * log_total, top_logit, mass, total, others, log_total
+    top_logit, mass = largest(logits), sums(targets)
+    total, others, log_total = log_denominator(tf.subtract, logits, top_logit)
+    return summed(depth, logits, targets, top_logit) + mass * log_total, top_logit, mass, total, others, log_total
+
+
+def depth(logits, targets, top_logit):
+    """t_k (m - z_k); of a class with target 0 nothing, even at logit -inf."""
+    return tf.math.multiply_no_nan(top_logit - logits, targets)
 
 
 def slopes(upstream, measured, logits, targets):

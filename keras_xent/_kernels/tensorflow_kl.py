@@ -16,63 +16,51 @@ NEAR = 0.5  # closer than this to the teacher, q - p - p d would cancel; the ser
 
 
 def measure(student, teacher, scale):
-    """The divergences; the softmax denominators of both; by how much q exceeds p outside the class that both are sure of."""
+    """The divergences; of student and teacher the largest logits, the softmax denominators, the same without the top class."""
     of_student, of_teacher = denominator(student, scale), denominator(teacher, scale)
-    q, p, ratio, near = compared(student, teacher, scale, of_student, of_teacher)
-    terms = tf.where(near, 0.5 * p * ratio * ratio * series(ratio, 3), q - p - p * tf.where(near, 0.0, ratio))
-    is_sure = both_are_sure(student, teacher, of_student, of_teacher)
-    excess = summed(tf.where(is_sure, 0.0, difference(q, p, ratio, near)))
-    return summed(terms), *of_student, *of_teacher, excess
+
+    def term(student, teacher):
+        log_q, log_p = log_softmax(student, scale, *of_student), log_softmax(teacher, scale, *of_teacher)
+        return divergence(log_q, log_p)
+
+    return summed(term, student, teacher), *of_student, *of_teacher
 
 
 def denominator(logits, scale):
     """The largest logit m, Σ exp((z_k - m) / T), the same without a top class that has most of it, and the logarithm."""
     top_logit = largest(logits)
-    return top_logit, *log_denominator((logits - top_logit) * scale)
+    return top_logit, *log_denominator(lambda logits: (logits - top_logit) * scale, logits)
 
 
-def compared(student, teacher, scale, of_student, of_teacher):
-    """q, p, d, or 0 where there is no p, and whether q is near p."""
-    q, log_q = softmax(student, scale, *of_student)
-    p, log_p = softmax(teacher, scale, *of_teacher)
-    present = p > 0.0
-    ratio = tf.where(present, log_q - tf.where(present, log_p, 0.0), 0.0)
-    return q, p, ratio, present & (tf.abs(ratio) < NEAR)
+def log_softmax(logits, scale, top_logit, total, others, log_total):
+    """log p_k."""
+    del total, others
+    return (logits - top_logit) * scale - log_total
 
 
-def softmax(logits, scale, top_logit, total, others, log_total):
-    """The probabilities and their logarithms."""
-    del others
-    heights = (logits - top_logit) * scale
-    return tf.exp(heights) * (1.0 / total), heights - log_total
+def divergence(log_q, log_p):
+    """p φ(d), 0 where there is no p."""
+    q, p = tf.exp(log_q), tf.exp(log_p)
+    ratio = tf.where(p > 0.0, log_q - tf.where(p > 0.0, log_p, 0.0), 0.0)
+    is_near = (p > 0.0) & (tf.abs(ratio) < NEAR)
+    return tf.where(is_near, p * excess_of_exp(ratio), q - p - p * tf.where(is_near, 0.0, ratio))
 
 
-def difference(q, p, ratio, near):
-    """q - p, with the digits that d has."""
-    return tf.where(near, p * ratio * series(ratio, 2), q - p)
-
-
-def both_are_sure(student, teacher, of_student, of_teacher):
-    """Whether a class has most of both."""
-    (top, total, *_), (teacher_top, teacher_total, *_) = of_student, of_teacher
-    return (student >= top) & (teacher >= teacher_top) & (total < 2.0) & (teacher_total < 2.0)
-
-
-def series(d, first):
-    """1 + d/n (1 + d/(n + 1) (1 + ...)) from the first n: e^d - 1 = d (1 + d/2 (...)), φ(d) = d²/2 (1 + d/3 (...))."""
-    value = tf.ones_like(d)
-    for n in range(9, first - 1, -1):
-        value = 1.0 + value * d / n
-    return value
+def excess_of_exp(d):
+    """φ(d) = d²/2 (1 + d/3 (1 + d/4 (1 + ...))), to the precision of float32 for |d| up to NEAR."""
+    series = tf.ones_like(d)
+    for n in range(9, 2, -1):
+        series = 1.0 + series * d * (1.0 / n)
+    return 0.5 * d * d * series
 
 
 def slopes(upstream, measured, student, teacher, scale):
     """d loss / d s."""
-    *both, excess = measured
-    of_student, of_teacher = both[:4], both[4:]
-    compare = compared(student, teacher, scale, of_student, of_teacher)
-    is_sure = both_are_sure(student, teacher, of_student, of_teacher)
-    return upstream * scale * tf.where(is_sure, -excess, difference(*compare))
+    top, total, others, _, teacher_top, teacher_total, teacher_others, _ = measured
+    leads = (student >= top) & (teacher >= teacher_top) & (total < 2.0) & (teacher_total < 2.0)
+    power, teacher_power = tf.exp((student - top) * scale), tf.exp((teacher - teacher_top) * scale)
+    of_leader = (power * teacher_others - others) / (total * teacher_total)
+    return upstream * scale * tf.where(leads, of_leader, power * (1.0 / total) - teacher_power * (1.0 / teacher_total))
 
 
 differentiable = RowLosses(measure, (slopes, None, None))

@@ -6,20 +6,24 @@ part of it, and what both compute is computed once. XLA's CPU sums rows in a lib
 that which the gradient takes over.
 """
 
+import functools
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.ops import gradients_util  # pyright: ignore[reportMissingImports]
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops  # pyright: ignore[reportMissingImports]
+from tensorflow.python.ops import control_flow_util, gradients_util  # pyright: ignore[reportMissingImports]
 
 LARGE = 2**16  # numbers; less is computed sooner than a compiled program is called
+PARTS = 8  # of a row: more make longer programs, not faster ones
+WIDE = 2**10  # classes; of fewer the sum is no matter
 MOST_SHAPES = 16  # each is compiled anew, which takes longer than many a batch: not if no two batches are alike
 NARROW_ENOUGH = (tf.float32, tf.bfloat16, tf.float16)
 
-uncompiled = partial(tf.function, autograph=False)
+uncompiled = functools.partial(tf.function, autograph=False)
 
 
 def serves(quantities, logits="logits", *others):
@@ -35,8 +39,45 @@ def widened(values):
     return tf.cast(values, tf.float32) if values.dtype in NARROW_ENOUGH else values
 
 
-def summed(elements):
+def summed(element, *rows):
+    """Σ_k element(row_k, ...) of each row; what has one column belongs to all classes of its row.
+
+    In a compiled program the parts of a row are added to each other first, which XLA makes one loop of with all of `element`: what
+    it hands to its library, to be summed, is as small as a part. What two such loops shared would be written to memory.
+    """
+    num_classes = max(map(width, rows))
+    size = num_classes // PARTS if num_classes >= WIDE and is_compiled() else 0
+    if size == 0:
+        return sums(element(*rows))
+    rows = apart(*rows)
+    parts = (within(rows, begin, begin + size) for begin in range(0, PARTS * size, size))
+    total = sums(functools.reduce(operator.add, (element(*part) for part in parts)))
+    rest = within(rows, PARTS * size, num_classes)
+    return total + sums(element(*rest)) if PARTS * size < num_classes else total
+
+
+def within(rows, begin, end):
+    """The columns from `begin` to before `end`; all where there is one."""
+    return [row if width(row) == 1 else row[..., begin:end] for row in rows]
+
+
+def width(row):
+    return row.shape[-1] if row.shape.rank else 1
+
+
+def sums(elements):
     return tf.reduce_sum(elements, -1, keepdims=True)
+
+
+@tf.custom_gradient
+def apart(*rows):
+    """The same, of which XLA does not know that it is."""
+    return gen_xla_ops.xla_optimization_barrier(rows), lambda *upstream: upstream
+
+
+def is_compiled():
+    """Whether what is made now becomes part of a program of XLA's."""
+    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def largest(values):
@@ -44,9 +85,9 @@ def largest(values):
     return tf.reduce_max(tf.stop_gradient(values), -1, keepdims=True)
 
 
-def is_at(place, values):
-    """Whether a class is the one at `place`."""
-    return tf.equal(tf.range(values.shape[-1], dtype=place.dtype), place)
+def places(values, like):
+    """0 .. K-1, in the dtype of class ids."""
+    return tf.range(values.shape[-1], dtype=like.dtype)
 
 
 def at(values, place):
@@ -54,15 +95,25 @@ def at(values, place):
     return tf.gather(values, place, batch_dims=len(values.shape) - 1)
 
 
-def log_denominator(heights):
+def log_denominator(height, *rows):
     """Σ exp(h_k) of heights of at most 0; the same without a top class that has most of it (elsewhere of no use); the logarithm.
 
-    The logarithm is exact also where the top class has nearly all.
+    The logarithm is exact also where the top class has nearly all. The heights are `height(*rows)`.
     """
-    powers = tf.exp(heights)
-    total, others = summed(powers), summed(tf.where(heights < 0.0, powers, 0.0))
+    others = summed(lambda *rows: below_top(height(*rows)), *rows)
+    total = others + summed(lambda *rows: at_top(height(*rows)), *rows)
     log_total = tf.math.log(total)
     return total, others, log_total + tf.stop_gradient(tf.where(total < 2.0, tf.math.log1p(others) - log_total, 0.0))
+
+
+def below_top(heights):
+    """exp(h_k), and 0 at the top."""
+    return tf.where(heights < 0.0, tf.exp(heights), 0.0)
+
+
+def at_top(heights):
+    """exp(h_k) = 1 at the top, with its first derivatives, and 0 below."""
+    return tf.where(heights < 0.0, 0.0, 1.0 + heights * (1.0 + heights * (0.5 + heights / 6.0)))
 
 
 def derived_twice(arguments):
@@ -104,17 +155,17 @@ class RowLosses:
     def _pays(self, arguments):
         return not derived_twice(arguments) and is_worth_a_program(arguments[0], self.shapes)
 
-    @cached_property
+    @functools.cached_property
     def _plain(self):
         return with_gradients(widening(self.measure), [slope and rounded(slope, of) for of, slope in enumerate(self.slopes)])
 
-    @cached_property
+    @functools.cached_property
     def _compiled(self):
         """Functions of their own, as these decide what is kept for the gradient: not what autodiff would need of the losses.
 
         One for graphs, where TensorFlow extends a function for second derivatives that may be asked for, and one for eager code.
         """
-        program = partial(uncompiled, jit_compile=True)
+        program = functools.partial(uncompiled, jit_compile=True)
         measure = program(widening(self.measure))
         slopes = [slope and program(rounded(slope, of)) for of, slope in enumerate(self.slopes)]
         return {eagerly: uncompiled(with_gradients(measure, slopes)) for eagerly in (True, False)}

@@ -8,27 +8,27 @@ loss = m - z_y + log(r + e);  d loss / d z_k = exp(z_k - m) / (r + e), and -r / 
 import tensorflow as tf
 
 from .shortcuts import Kernel
-from .tensorflow_rows import RowLosses, at, is_at, largest, serves, summed
+from .tensorflow_rows import RowLosses, at, largest, places, serves, summed
 
 
 def measure(logits, labels):
     """The losses, the largest logits, the gaps between them and the targets', the sums of the others."""
     target, top_logit = labels[..., None], largest(logits)
     gap = top_logit - at(logits, target)
-    others = summed(powers_of_others(logits, target, top_logit))
+    others = summed(power_of_others, logits, places(logits, target), target, top_logit)
     return gap + tf.math.log1p(others + tf.math.expm1(-gap)), top_logit, gap, others
 
 
-def powers_of_others(logits, target, top_logit):
-    """exp(z_k - m), and 0 for the target: the same for loss and gradient, so that XLA computes it once for both."""
-    return tf.where(is_at(target, logits), 0.0, tf.exp(logits - top_logit))
+def power_of_others(logits, place, target, top_logit):
+    """exp(z_k - m), and 0 for the target."""
+    return tf.where(place == target, 0.0, tf.exp(logits - top_logit))
 
 
 def slopes(upstream, measured, logits, labels):
     """d loss / d z."""
     target, (top_logit, gap, others) = labels[..., None], measured
     scale = upstream / (others + tf.exp(-gap))
-    return tf.where(is_at(target, logits), -others * scale, powers_of_others(logits, target, top_logit) * scale)
+    return tf.where(places(logits, target) == target, -others, tf.exp(logits - top_logit)) * scale
 
 
 differentiable = RowLosses(measure, (slopes, None))
