@@ -10,20 +10,44 @@ Where both are sure of the same class, its gradient is what those of the others 
 import tensorflow as tf
 
 from .shortcuts import Kernel
-from .tensorflow_rows import RowLosses, largest, log_denominator, serves, summed
+from .tensorflow_rows import RowLosses, largest, log_denominator, serves, summed, sums_parts
 
+CLOSE = 2.0**-4  # smaller divergences would be differences of larger numbers
 NEAR = 0.5  # closer than this to the teacher, q - p - p d would cancel; the series is exact in float32 up to here
 
 
 def measure(student, teacher, scale):
     """The divergences; of student and teacher the largest logits, the softmax denominators, the same without the top class."""
     of_student, of_teacher = denominator(student, scale), denominator(teacher, scale)
+    return divergence(student, teacher, scale, of_student, of_teacher), *of_student, *of_teacher
 
-    def term(student, teacher):
-        log_q, log_p = log_softmax(student, scale, *of_student), log_softmax(teacher, scale, *of_teacher)
-        return divergence(log_q, log_p)
 
-    return summed(term, student, teacher), *of_student, *of_teacher
+def divergence(student, teacher, scale, of_student, of_teacher):
+    """Σ_k p_k φ(d_k); of many logits, where it is not small, what is left of the sum when Σ_k (q_k - p_k) = 0 is left out."""
+
+    def share_of_class(student, teacher):
+        return share(log_softmax(student, scale, *of_student), log_softmax(teacher, scale, *of_teacher))
+
+    if not sums_parts(student):
+        return summed(share_of_class, student, teacher)
+    expected = expected_gap(student, teacher, scale, of_student, of_teacher)
+    constant, *logits = map(tf.stop_gradient, (expected, student, teacher))
+    is_plain = (constant > CLOSE) & (constant < float("inf"))
+    careful = lambda: tf.where(is_plain, constant, summed(share_of_class, *logits))  # noqa: E731
+    value = tf.stop_gradient(tf.cond(tf.reduce_all(is_plain), lambda: constant, careful))
+    # TensorFlow cannot differentiate a condition everywhere, but both are the same function
+    return value + tf.where(constant < float("inf"), expected - constant, 0.0)
+
+
+def expected_gap(student, teacher, scale, of_student, of_teacher):
+    """-Σ_k p_k d_k."""
+    (top, total, *_), (teacher_top, teacher_total, *_) = of_student, of_teacher
+
+    def gap(student, teacher):
+        height, teacher_height = (student - top) * scale, (teacher - teacher_top) * scale
+        return tf.math.multiply_no_nan(teacher_height - height, tf.exp(teacher_height))
+
+    return summed(gap, student, teacher) / teacher_total + tf.math.log(total / teacher_total)
 
 
 def denominator(logits, scale):
@@ -38,7 +62,7 @@ def log_softmax(logits, scale, top_logit, total, others, log_total):
     return (logits - top_logit) * scale - log_total
 
 
-def divergence(log_q, log_p):
+def share(log_q, log_p):
     """p φ(d), 0 where there is no p."""
     q, p = tf.exp(log_q), tf.exp(log_p)
     ratio = tf.where(p > 0.0, log_q - tf.where(p > 0.0, log_p, 0.0), 0.0)

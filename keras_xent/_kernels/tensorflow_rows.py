@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops import gen_xla_ops  # pyright: ignore[reportMissingImports]
 from tensorflow.python.ops import control_flow_util, gradients_util  # pyright: ignore[reportMissingImports]
+
+from .tensorflow_barrier import apart
 
 LARGE = 2**16  # numbers; less is computed sooner than a compiled program is called
 PARTS = 8  # of a row: more make longer programs, not faster ones
@@ -45,15 +46,20 @@ def summed(element, *rows):
     In a compiled program the parts of a row are added to each other first, which XLA makes one loop of with all of `element`: what
     it hands to its library, to be summed, is as small as a part. What two such loops shared would be written to memory.
     """
-    num_classes = max(map(width, rows))
-    size = num_classes // PARTS if num_classes >= WIDE and is_compiled() else 0
-    if size == 0:
+    if not sums_parts(*rows):
         return sums(element(*rows))
+    num_classes = max(map(width, rows))
+    size = num_classes // PARTS
     rows = apart(*rows)
     parts = (within(rows, begin, begin + size) for begin in range(0, PARTS * size, size))
     total = sums(functools.reduce(operator.add, (element(*part) for part in parts)))
     rest = within(rows, PARTS * size, num_classes)
     return total + sums(element(*rest)) if PARTS * size < num_classes else total
+
+
+def sums_parts(*rows):
+    """Whether rows are that long, in a compiled program."""
+    return max(map(width, rows)) >= WIDE and is_compiled()
 
 
 def within(rows, begin, end):
@@ -67,12 +73,6 @@ def width(row):
 
 def sums(elements):
     return tf.reduce_sum(elements, -1, keepdims=True)
-
-
-@tf.custom_gradient
-def apart(*rows):
-    """The same, of which XLA does not know that it is."""
-    return gen_xla_ops.xla_optimization_barrier(rows), lambda *upstream: upstream
 
 
 def is_compiled():
