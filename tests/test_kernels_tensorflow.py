@@ -162,6 +162,26 @@ if BACKEND == "tensorflow":
                 right = getattr(reference, name + suffix)(y_true, logits, from_logits=True)
                 assert (np.abs(actual - right) <= 64 * 2.0**-23 * np.abs(right) + FLUSHED).all()
 
+    @pytest.mark.parametrize("mode", ["graph", "XLA"])
+    @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
+    @pytest.mark.parametrize("distance", [1e-4, 1e-2, 1.0])
+    def test_compiled_divergence(distance, scale, mode):
+        """Of a student close to its teacher, and one that is not, or both in one batch; a class is impossible to both, or to one.
+
+        Where logits that differ by d are rounded to ε, d²/2 is rounded to ε d.
+        """
+        rng = np.random.default_rng(0)
+        teacher = scale * rng.normal(size=(64, 3001)).astype("float32")
+        student = teacher + np.float32(distance * scale) * rng.normal(size=teacher.shape).astype("float32")
+        student[::7], teacher[::5, 3], student[::10, 3] = teacher[::7], -np.inf, -np.inf
+        losses = functools.partial(keras_xent.distillation_loss, teacher, temperature=2.0, targets="logits")
+        compiled = tf.function(losses, jit_compile=mode == "XLA")(tf.constant(student))
+        right = reference.distillation_loss(teacher, student, temperature=2.0, targets="logits")
+        assert np.isinf(right).sum() == np.isinf(compiled).sum()
+        finite = np.isfinite(right)
+        allowed = 2.0**-23 * (64.0 * right + 4.0 * np.sqrt(right)) + FLUSHED
+        assert (np.abs(compiled - right)[finite] <= allowed[finite]).all()
+
     # ---------------------------------------------------------------------------------------------------------- memory
 
     ROWS, CLASSES = 48, 3000

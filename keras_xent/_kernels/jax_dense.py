@@ -11,7 +11,7 @@ also has most of the target, its gradient is (M - t) - M r / S, in which 1 is no
 from jax import lax
 from jax import numpy as jnp
 
-from .jax_rows import LARGEST, RowLosses, apart, infinite_if_large, is_infinite, largest, serves, summed, with_care
+from .jax_rows import LARGEST, RowLosses, apart, if_any, infinite_if_large, is_infinite, largest, serves, summed, with_care
 from .shortcuts import Kernel
 
 
@@ -20,7 +20,7 @@ def measure(logits, targets):
     top_logit, mass = largest(logits), apart(lambda _, targets: summed(targets), targets)
     total = apart(lambda _, logits, top: summed(jnp.exp(logits - top)), logits, top_logit)
     confident = total < 2.0
-    others = lax.cond(jnp.any(confident), sum_below_top, lambda *_: total - 1.0, logits, top_logit)
+    others = if_any(confident, sum_below_top, total - 1.0, logits, top_logit)
     log_total = jnp.log(total)
     log_total += lax.stop_gradient(jnp.where(confident, jnp.log1p(others) - log_total, 0.0))
     losses = expected_depth(logits, targets, top_logit) + mass * log_total

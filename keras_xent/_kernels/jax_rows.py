@@ -7,9 +7,9 @@ factor, and the place of the top class is a maximum of floats. A gradient is no 
 devices all of it is arithmetic.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from jax import lax
 from jax import numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
+A_FEW = 2**16  # numbers
 MOST_CLASSES = 2**24  # class ids are exact in float32 up to here
 NARROW_ENOUGH = (jnp.float32, jnp.bfloat16, jnp.float16)
 LARGEST = float(jnp.finfo(jnp.float32).max)
@@ -41,8 +42,23 @@ def apart(reduce, *values):
 
     Its constants are multiples of `one`: they are not the same constants as in another place.
     """
-    one, *values = lax.optimization_barrier((jnp.float32(1.0), *values))
+    one = jnp.float32(1.0)
+    if not few(*values):
+        one, *values = lax.optimization_barrier((one, *values))
     return reduce(one, *map(widened, values))
+
+
+def if_any(condition, careful, otherwise, *rows):
+    """`careful(*rows)` if any row needs it, else `otherwise`; of few numbers both, and each row has what it needs."""
+    if few(*rows):
+        choose = functools.partial(jnp.where, condition)
+        return jax.tree.map(choose, careful(*rows), otherwise)
+    return lax.cond(jnp.any(condition), lambda *rows: careful(*rows), lambda *_: otherwise, *rows)
+
+
+def few(*values):
+    """Whether these are so few numbers that a program's operations cost more than what they compute."""
+    return all(isinstance(size, int) for value in values for size in value.shape) and max(value.size for value in values) < A_FEW
 
 
 def summed(elements):
@@ -123,7 +139,7 @@ class RowLosses:
         """The losses, in float32."""
         return self._compiled(*arguments)
 
-    @cached_property
+    @functools.cached_property
     def _compiled(self):
         """Compiled on its own where nothing around it is, so that nothing large is made on the way."""
         losses = jax.custom_jvp(lambda *arguments: self.measure(*arguments)[0][..., 0])

@@ -2,8 +2,7 @@
 
 TensorFlow's own executor writes whatever an operation makes to memory, as large as the logits, page by page. So loss and gradient
 of many logits are a compiled program each, in eager code and in graphs too; in a program that is compiled around them they are
-part of it, and what both compute is computed once. XLA's CPU sums rows in a library, so what is summed is written to memory: to
-that which the gradient takes over.
+part of it. XLA's CPU sums rows in a library, and would write what is summed to memory: `summed` keeps that small.
 """
 
 import functools
@@ -43,8 +42,8 @@ def widened(values):
 def summed(element, *rows):
     """Σ_k element(row_k, ...) of each row; what has one column belongs to all classes of its row.
 
-    In a compiled program the parts of a row are added to each other first, which XLA makes one loop of with all of `element`: what
-    it hands to its library, to be summed, is as small as a part. What two such loops shared would be written to memory.
+    In a compiled program the parts of a row are added to each other first, of which XLA makes one loop, `element` in it: what
+    it hands to its library is as small as a part. What two such loops shared would be written to memory.
     """
     if not sums_parts(*rows):
         return sums(element(*rows))
