@@ -32,6 +32,9 @@ if BACKEND == "tensorflow":
         "sparse, focal": ("SPARSE", keras_xent.SparseCategoricalFocalCrossentropy(gamma=1.5, from_logits=True), LABELS),
         "dense": ("DENSE", keras_xent.CategoricalCrossentropy(True), SOFT),
         "binary": ("BINARY", keras_xent.BinaryCrossentropy(True, pos_weight=[1.0, 2.0, 0.5, 1.0, 3.0]), SOFT),
+        "focal": ("FOCAL", keras_xent.CategoricalFocalCrossentropy(gamma=1.5, from_logits=True), SOFT),
+        "focal, squared": ("FOCAL", keras_xent.CategoricalFocalCrossentropy(from_logits=True), np.float32(one_hot(LABELS, 5))),
+        "binary, focal": ("BINARY_FOCAL", keras_xent.BinaryFocalCrossentropy(gamma=0.5, from_logits=True), SOFT),
         "distillation": ("KL", keras_xent.DistillationLoss(2.0, targets="logits"), LOGITS[::-1].copy()),
         "dense, hard": ("DENSE", keras_xent.CategoricalCrossentropy(True), np.float32(one_hot(LABELS, 5))),
     }
@@ -195,6 +198,8 @@ if BACKEND == "tensorflow":
             "SPARSE": {"labels": tf.zeros(ROWS, "int32")},
             "DENSE": {"targets": targets},
             "BINARY": {"targets": targets, "pos_weight": tf.constant(2.0)},
+            "FOCAL": {"targets": targets, "gamma": 2.0},
+            "BINARY_FOCAL": {"targets": targets, "pos_weight": tf.constant(2.0), "gamma": 1.5},
             "KL": {"soft_targets": targets, "temperature": 2.0},
         }[name]
 

@@ -37,6 +37,8 @@ elif keras.backend.backend() == "jax":
     from .jax_sparse import SPARSE
 elif keras.backend.backend() == "tensorflow":
     from .tensorflow_binary import BINARY
+    from .tensorflow_binary_focal import BINARY_FOCAL
     from .tensorflow_dense import DENSE
+    from .tensorflow_focal import FOCAL
     from .tensorflow_kl import KL
     from .tensorflow_sparse import SPARSE

@@ -36,22 +36,36 @@ def power(logits):
     return tf.exp(tf.where(logits > 0.0, -logits, logits))
 
 
+def sigmoid(logits):
+    """The probabilities of a yes and of a no, exact at both ends."""
+    positive, smaller = logits > 0.0, power(logits)
+    scale = 1.0 / (1.0 + smaller)
+    return tf.where(positive, 1.0, smaller) * scale, tf.where(positive, smaller, 1.0) * scale
+
+
+def slope_of_cost(logits, targets, pos_weight):
+    """(1 - t) σ(z) - w t σ(-z)."""
+    yes, no = sigmoid(logits)
+    return (1.0 - targets) * yes - pos_weight * targets * no
+
+
+def slope_of_cost_by_target(logits, targets, pos_weight):
+    """What a yes costs more than a no; of infinite costs of an answer that is no target nothing."""
+    of_yes, of_no = costs_of_answers(logits, pos_weight)
+    of_yes = tf.where((targets == 0.0) & tf.math.is_inf(of_yes), 0.0, of_yes)
+    return of_yes - tf.where((targets == 1.0) & tf.math.is_inf(of_no), 0.0, of_no)
+
+
 def slopes(upstream, measured, logits, targets, pos_weight):
     """d loss / dz."""
     del measured
-    positive, smaller = logits > 0.0, power(logits)
-    scale = upstream / logits.shape[-1] / (1.0 + smaller)
-    yes, no = tf.where(positive, 1.0, smaller), tf.where(positive, smaller, 1.0)
-    return ((1.0 - targets) * yes - pos_weight * targets * no) * scale
+    return slope_of_cost(logits, targets, pos_weight) * (upstream / logits.shape[-1])
 
 
 def target_slopes(upstream, measured, logits, targets, pos_weight):
-    """d loss / dt; of infinite costs of an answer that is no target nothing."""
+    """d loss / dt."""
     del measured
-    of_yes, of_no = costs_of_answers(logits, pos_weight)
-    of_yes = tf.where((targets == 0.0) & tf.math.is_inf(of_yes), 0.0, of_yes)
-    of_no = tf.where((targets == 1.0) & tf.math.is_inf(of_no), 0.0, of_no)
-    return upstream * (of_yes - of_no) / logits.shape[-1]
+    return slope_of_cost_by_target(logits, targets, pos_weight) * (upstream / logits.shape[-1])
 
 
 differentiable = RowLosses(measure, (slopes, target_slopes, None))
