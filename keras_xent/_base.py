@@ -197,9 +197,9 @@ class StepwiseLoss(keras.losses.Loss):
         """Where predictions are finite and in the loss's domain: elsewhere its gradient may be NaN, though its value is not."""
         values = self.domain.y_pred(self.from_logits)
         outside = ops.logical_or(y_pred < values.low, y_pred > values.high)
-        return ops.logical_and(
-            finite_rows(y_pred, axes), ops.logical_not(ops.any(outside, axis=tuple(axes)) if axes else outside)
-        )
+        if axes:  # not by `ops.any`, which takes one axis in older versions of Keras on PyTorch
+            outside = ops.sum(ops.cast(outside, "float32"), axis=tuple(axes)) > 0
+        return ops.logical_and(finite_rows(y_pred, axes), ops.logical_not(outside))
 
     def _blank(self, y_true, y_pred, kept, axes):
         del y_pred

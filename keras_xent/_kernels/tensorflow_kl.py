@@ -33,9 +33,12 @@ def divergence(student, teacher, scale, of_student, of_teacher):
     expected = expected_gap(student, teacher, scale, of_student, of_teacher)
     constant, *logits = map(tf.stop_gradient, (expected, student, teacher))
     is_plain = (constant > CLOSE) & (constant < float("inf"))
-    careful = lambda: tf.where(is_plain, constant, summed(share_of_class, *logits))  # noqa: E731
-    value = tf.stop_gradient(tf.cond(tf.reduce_all(is_plain), lambda: constant, careful))
-    # TensorFlow cannot differentiate a condition everywhere, but both are the same function
+
+    def where_needed():
+        return tf.where(is_plain, constant, summed(share_of_class, *logits))
+
+    value = tf.stop_gradient(tf.cond(tf.reduce_all(is_plain), lambda: constant, where_needed))
+    # TensorFlow cannot differentiate a condition everywhere; both sides are the same function, with the same derivatives.
     return value + tf.where(constant < float("inf"), expected - constant, 0.0)
 
 

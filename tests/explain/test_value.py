@@ -130,14 +130,14 @@ def test_half_precision_is_computed_in_float32():
     assert trace.definition.agrees, trace.definition.said
 
 
-def test_steps_that_end_in_something_else_are_an_error(monkeypatch):
+def test_steps_that_end_in_something_else_are_an_error(monkeypatch, request):
     """The check can fail."""
     loss = keras_xent.BinaryCrossentropy(name="off")
     monkeypatch.setattr(type(loss), "call", lambda self, y_true, y_pred: 1.01 * self._losses(y_true, y_pred))
     programs.compiled.cache_clear()
+    request.addfinalizer(programs.compiled.cache_clear)  # of the program that is off
     with pytest.raises(AssertionError, match="end in"):
         keras_xent.explain(loss, [[1.0]], [[0.3]])
-    programs.compiled.cache_clear()  # of the program that is off
 
 
 def test_nothing_is_changed_by_being_explained(rng):
