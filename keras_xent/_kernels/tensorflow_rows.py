@@ -57,12 +57,13 @@ def summed(element, *rows):
 
 
 def sums_parts(*rows):
-    """Whether rows are that long, in a compiled program."""
-    return max(map(width, rows)) >= WIDE and is_compiled()
+    """Whether rows are that long, in a compiled program, and it is known how long each is."""
+    widths = [*map(width, rows)]
+    return None not in widths and max(widths) >= WIDE and is_compiled()
 
 
 def within(rows, begin, end):
-    """The columns from `begin` to before `end`; all where there is one."""
+    """The columns from `begin` to before `end`; the one where there is one."""
     return [row if width(row) == 1 else row[..., begin:end] for row in rows]
 
 
