@@ -9,8 +9,9 @@ import functools
 
 from jax import numpy as jnp
 
+from .exponents import serves_exponent
 from .jax_binary import cost, costs_of_answers, mean_of, sigmoid
-from .jax_powers import raised, serves_exponent, slope_of_power
+from .jax_powers import raised, slope_of_power
 from .jax_rows import RowLosses, serves
 from .shortcuts import Kernel
 

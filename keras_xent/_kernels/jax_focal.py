@@ -11,7 +11,8 @@ import functools
 
 from jax import numpy as jnp
 
-from .jax_powers import raised, serves_exponent, slope_of_power
+from .exponents import serves_exponent
+from .jax_powers import raised, slope_of_power
 from .jax_rows import (
     LARGEST,
     RowLosses,

@@ -7,13 +7,6 @@ from jax import numpy as jnp
 
 from ..steps.tensors import smallest_normal
 
-MOST = 4.0  # a larger exponent enlarges the rounding of c = 1 - p too much; the steps have another way there
-
-
-def serves_exponent(quantities):
-    """Whether the power is exact enough."""
-    return quantities["gamma"] <= MOST
-
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def raised(base, one, exponent):

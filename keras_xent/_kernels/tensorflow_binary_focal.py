@@ -9,9 +9,10 @@ import functools
 
 import tensorflow as tf
 
+from .exponents import serves_exponent
 from .shortcuts import Kernel
 from .tensorflow_binary import cost, sigmoid, slope_of_cost, slope_of_cost_by_target
-from .tensorflow_powers import raised, serves_exponent, slope_of_power
+from .tensorflow_powers import raised, slope_of_power
 from .tensorflow_rows import RowLosses, serves, summed
 
 

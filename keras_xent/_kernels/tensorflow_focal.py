@@ -12,8 +12,9 @@ import functools
 
 import tensorflow as tf
 
+from .exponents import serves_exponent
 from .shortcuts import Kernel
-from .tensorflow_powers import raised, serves_exponent, slope_of_power
+from .tensorflow_powers import raised, slope_of_power
 from .tensorflow_rows import RowLosses, largest, log_denominator, serves, summed
 
 IMPOSSIBLE = 200.0  # nats: the probability is 0, and so is its product with what it costs

@@ -4,7 +4,8 @@ With p and q the softmax of the teacher's and of the student's logits over T, an
 
 loss = Σ_k p_k φ(d_k) = Σ_k (q_k - p_k - p_k d_k),  φ(d) = e^d - 1 - d;  d loss / d s_k = (q_k - p_k) / T
 
-Where both are sure of the same class, its gradient is what those of the others add up to, negated.
+Where D is not small, -Σ_k p_k d_k takes one exponential per class less. A class that has most of both has the gradient
+(r_R - r_S) / (S R) / T, with S and R the softmax denominators of student and teacher and r the sums without it.
 """
 
 import tensorflow as tf

@@ -2,13 +2,7 @@
 
 import tensorflow as tf
 
-MOST = 4.0  # a larger exponent enlarges the rounding of c = 1 - p too much; the steps have another way there
 NOTHING = 2.0**-126  # the smallest normal number: less is taken for 0
-
-
-def serves_exponent(quantities):
-    """Whether the power is exact enough."""
-    return quantities["gamma"] <= MOST
 
 
 def raised(base, exponent):
