@@ -30,12 +30,13 @@ def weighted_sum(operands, weights, plan, with_gradient):
 
     @tf.custom_gradient
     def differentiable(weights, *primals):
-        values, *gradients = sweep(filled(operands, primals), plan, weights if with_gradient else None)
+        values, *gradients = sweep(filled(operands, primals), plan, tf.stop_gradient(weights) if with_gradient else None)
 
         def gradient(upstream):
             made = gradients if with_gradient else sweep(filled(operands, primals), plan, weights)[1:]
             scaled = [None if each is None else upstream * tf.cast(each, upstream.dtype) for each in made]
-            return tf.cast(upstream * values, weights.dtype), *fitted(scaled, primals)
+            (by_weights,) = once([values], primals)
+            return tf.cast(upstream * by_weights, weights.dtype), *fitted(scaled, primals)
 
         return tf.reduce_sum(tf.where(weights == 0, tf.zeros_like(values), tf.cast(weights, values.dtype) * values)), gradient
 
@@ -48,22 +49,31 @@ def primals_of(operands):
 
 
 def filled(operands, primals):
-    """The operands with these features, kernel and bias."""
-    return dataclasses.replace(operands, **dict(zip(("features", "kernel", "bias"), (*primals, None), strict=False)))
+    """The operands with these features, kernel and bias. An eager tape takes no record of their use: it would hold all logits."""
+    named = dict(zip(("features", "kernel", "bias"), (*unrecorded(primals), None), strict=False))
+    return dataclasses.replace(operands, targets=unrecorded(operands.targets), shared=unrecorded(operands.shared), **named)
+
+
+def unrecorded(tensors):
+    """The same to everything but a tape."""
+    return tuple(None if each is None else tf.stop_gradient(each) for each in tensors)
 
 
 def fitted(gradients, primals):
     """Gradients in the dtypes of what they are by, which have no derivatives themselves."""
     gradients = [tf.cast(each, primal.dtype) for each, primal in zip(gradients, primals, strict=False)]
-    return list(once(*gradients))
+    return once(gradients, (*primals, *gradients))
 
 
-@tf.custom_gradient
-def once(*gradients):
-    """Gradients that have none themselves."""
+def once(values, depended_on):
+    """Values that have no derivatives by what they depended on, rather than wrong ones."""
 
-    def refuse(*upstream):
-        del upstream
-        raise NotImplementedError(NOT_TWICE)
+    @tf.custom_gradient
+    def differentiable(*_):
+        def refuse(*upstream):
+            del upstream
+            raise NotImplementedError(NOT_TWICE)
 
-    return gradients, refuse
+        return values, refuse
+
+    return list(differentiable(*depended_on))

@@ -1,5 +1,7 @@
 """Nothing is as large as all logits: read from what is compiled or allocated, not from a clock."""
 
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -122,6 +124,8 @@ if BACKEND == "torch":
 if BACKEND == "tensorflow":
     import tensorflow as tf
 
+    from keras_xent.fused import tensorflow_sweep
+
     def elements(loss, *arguments):
         """How many elements the largest tensor of the graph has, the bodies of loops included."""
 
@@ -153,3 +157,20 @@ if BACKEND == "tensorflow":
 
         assert elements(loss, *inputs()) <= CLASSES * max(HIDDEN, CHUNK)
         assert elements(unfused, *inputs()) >= ROWS * CLASSES
+
+    @pytest.mark.parametrize("loss", [losses, distilled, distilled_from_features])
+    def test_a_tape_of_eager_code_holds_no_logits(loss, monkeypatch):
+        held, make = [], tensorflow_sweep.make_logits
+
+        def remembered(*operands):
+            logits = make(*operands)
+            held.append(weakref.ref(logits))
+            return logits
+
+        monkeypatch.setattr(tensorflow_sweep, "make_logits", remembered)
+        labels, features, kernel = inputs(rows=4 * CHUNK)
+        with tf.GradientTape() as tape:
+            tape.watch([features, kernel])
+            value = loss(labels, features, kernel)
+        assert len(held) >= 4 and not any(each() is not None for each in held)
+        assert all(slope is not None for slope in tape.gradient(value, [features, kernel]))

@@ -143,6 +143,24 @@ def test_second_derivatives(reduced):
             slopes.square().sum().backward()
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="its tapes; on the others the losses themselves refuse")
+def test_features_of_a_gradient_by_weights():
+    import tensorflow as tf
+
+    problem = Problem()
+    labels, kernel, x, weights = map(tensor, (problem.labels, problem.kernel, problem.features, problem.upstream))
+    made = keras_xent.fused.linear.Problem
+    options = keras_xent.fused.linear.checked(None, 0.0, None, 0.0, None, "error", 4)
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(weights)
+            value = made(labels, x, kernel, None, options).weighted_sum(weights)
+        losses = inner.gradient(value, weights)
+    with pytest.raises(NotImplementedError, match="no second derivatives"):
+        outer.gradient(losses, x)
+
+
 @pytest.mark.parametrize("reduced", [False, True])
 def test_forward_mode(reduced):
     """Refused on each backend: on JAX by JAX itself, elsewhere with what to do instead."""
