@@ -219,6 +219,6 @@ print("as one device")
 
     def test_sharded_logits_are_not_gathered(monkeypatch):
         """Over the rows, over the classes, over both: 8 devices, a program of its own."""
-        monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+        monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8", prepend=" ")
         done = subprocess.run([sys.executable, "-c", SHARDED], capture_output=True, text=True, check=False)
         assert done.stdout.strip() == "as one device", done.stderr[-2000:]

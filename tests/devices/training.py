@@ -14,7 +14,7 @@ DEVICES = 2
 NUM_CLASSES, FEATURES, BATCH, STEPS = 8, 5, 12, 3
 BACKEND = os.environ["KERAS_BACKEND"]
 if BACKEND == "jax":
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + f" --xla_force_host_platform_device_count={DEVICES}"
 if BACKEND == "tensorflow":
     import tensorflow as tf
 
