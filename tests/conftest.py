@@ -2,8 +2,9 @@
 
 import os
 
-# Tests compile thousands of small programs that run once: without XLA's last optimisations JAX's tests take a third of the
-# time. `XLA_FLAGS=` in front of pytest compiles as users do. Before Keras is imported, as XLA reads this when it starts.
+# Tests compile thousands of small programs that run once: without XLA's last optimisations JAX's tests take a third to two
+# thirds of the time. `XLA_FLAGS=` in front of pytest compiles as users do. It stands before the import of Keras, as XLA reads
+# this when it starts.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
 import hypothesis

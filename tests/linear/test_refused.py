@@ -143,22 +143,38 @@ def test_second_derivatives(reduced):
             slopes.square().sum().backward()
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="its tapes; on the others the losses themselves refuse")
 def test_features_of_a_gradient_by_weights():
-    import tensorflow as tf
-
+    """Refused, or without a graph on PyTorch, rather than nothing at all."""
     problem = Problem()
     labels, kernel, x, weights = map(tensor, (problem.labels, problem.kernel, problem.features, problem.upstream))
-    made = keras_xent.fused.linear.Problem
     options = keras_xent.fused.linear.checked(None, 0.0, None, 0.0, None, "error", 4)
-    with tf.GradientTape() as outer:
-        outer.watch(x)
-        with tf.GradientTape() as inner:
-            inner.watch(weights)
-            value = made(labels, x, kernel, None, options).weighted_sum(weights)
-        losses = inner.gradient(value, weights)
+
+    def loss(x, weights):
+        return keras_xent.fused.linear.Problem(labels, x, kernel, None, options).weighted_sum(weights)
+
+    if BACKEND == "torch":
+        import torch
+
+        x.requires_grad_(), weights.requires_grad_()
+        (losses,) = torch.autograd.grad(loss(x, weights), weights, create_graph=True)
+        with pytest.raises(RuntimeError, match="does not require grad"):
+            losses.sum().backward()
+        return
     with pytest.raises(NotImplementedError, match="no second derivatives"):
-        outer.gradient(losses, x)
+        if BACKEND == "jax":
+            import jax
+
+            jax.grad(lambda x: jax.grad(loss, 1)(x, weights).sum())(x)
+        else:
+            import tensorflow as tf
+
+            with tf.GradientTape() as outer:
+                outer.watch(x)
+                with tf.GradientTape() as inner:
+                    inner.watch(weights)
+                    value = loss(x, weights)
+                losses = inner.gradient(value, weights)
+            outer.gradient(losses, x)
 
 
 @pytest.mark.parametrize("reduced", [False, True])
