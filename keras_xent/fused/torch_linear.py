@@ -52,13 +52,15 @@ class _Linear(torch.autograd.Function):
         )
 
 
-def fitted(gradients, primals, graph_on):
-    """Gradients in the dtypes of what they are by."""
+def fitted(gradients, primals):
+    """Gradients in the dtypes of what they are by, each derived only once."""
     pairs = zip(gradients, primals, strict=True)
-    gradients = [None if each is None else each.to(primal.dtype) for each, primal in pairs]
-    if graph_on:
-        gradients = _OnceOnly.apply(len(gradients), *gradients, *primals)
-    return gradients
+    return derived_once([None if each is None else each.to(primal.dtype) for each, primal in pairs], primals)
+
+
+def derived_once(values, primals):
+    """Values made of `primals` without a graph: where there is to be one, it ends here."""
+    return _OnceOnly.apply(len(values), *values, *primals) if torch.is_grad_enabled() else values
 
 
 class _Losses(_Linear):
@@ -79,7 +81,7 @@ class _Losses(_Linear):
         operands = dataclasses.replace(ctx.operands, **dict(zip(("features", "kernel", "bias"), detached, strict=True)))
         with torch.no_grad():
             _, *gradients = sweep(operands, ctx.plan, upstream.detach(), ctx.needs_input_grad)
-        return *fitted(gradients, primals, torch.is_grad_enabled()), None, None
+        return *fitted(gradients, primals), None, None
 
 
 class _WeightedSum(_Linear):
@@ -118,5 +120,8 @@ class _WeightedSum(_Linear):
                 operands = dataclasses.replace(ctx.operands, **dict(zip(("features", "kernel", "bias"), detached, strict=True)))
                 _, *made = sweep(operands, ctx.plan, ctx.weights, wanted)
             scaled = [None if each is None else each.mul_(upstream.to(each.dtype)) for each in made or (None, None, None)]
-        by_weights = (upstream * ctx.values).to(ctx.weights.dtype) if ctx.needs_input_grad[3] else None
-        return *fitted(scaled, primals, torch.is_grad_enabled()), by_weights, None, None, None
+        by_weights = None
+        if ctx.needs_input_grad[3]:
+            (values,) = derived_once([ctx.values], primals)
+            by_weights = (upstream * values).to(ctx.weights.dtype)
+        return *fitted(scaled, primals), by_weights, None, None, None
