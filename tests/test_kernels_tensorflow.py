@@ -19,7 +19,7 @@ from .test_kernels import FLUSHED, inputs
 if BACKEND == "tensorflow":
     import tensorflow as tf
 
-    from keras_xent._kernels import tensorflow_rows, tensorflow_sparse
+    from keras_xent._kernels import numpy_rows, numpy_sparse, tensorflow_rows, tensorflow_sparse
 
     RNG = np.random.default_rng(0)
     LOGITS = np.float32(2.0 * RNG.normal(size=(6, 5)))
@@ -42,9 +42,10 @@ if BACKEND == "tensorflow":
     HARD = [("sparse_categorical_crossentropy", lambda labels, _: labels), ("categorical_crossentropy", one_hot)]
     every_loss = pytest.mark.parametrize("name", LOSSES)
 
-    @pytest.fixture(params=["compiled", "not compiled"])
+    @pytest.fixture(params=["compiled", "not compiled", "NumPy"])
     def compiling(request, monkeypatch):
-        """Whether few numbers are compiled, too, and summed in parts."""
+        """Whether few numbers are compiled, too, and summed in parts; and whether they are left to NumPy in eager code."""
+        monkeypatch.setattr(numpy_rows, "A_FEW", 2**60 if request.param == "NumPy" else 0)
         monkeypatch.setattr(tensorflow_rows, "LARGE", 1 if request.param == "compiled" else 2**60)
         monkeypatch.setattr(tensorflow_rows, "WIDE", 1)
         monkeypatch.setattr(tensorflow_rows, "PARTS", 2)
@@ -72,13 +73,18 @@ if BACKEND == "tensorflow":
     def mapped(f):
         return lambda x: tf.vectorized_map(f, tf.stack([x, OTHER]))
 
-    def derivatives(loss, y_true):
+    def derivatives(loss, y_true, kinds):
         """What is differentiated by the logits and the targets, forward and backward, once, again, and once more."""
         z, t = tf.constant(LOGITS), tf.constant(y_true)
 
         def f(z, t=t):
             return loss(t, z)
 
+        by_targets = t.dtype.is_floating and not isinstance(loss, keras_xent.DistillationLoss)
+        for derivatives_of in kinds:
+            yield from derivatives_of(f, z, t, by_targets)
+
+    def in_eager_code(f, z, t, by_targets):
         yield "value", f(z)
         yield "gradient", gradient(f)(z)
         yield "persistent tape", gradient(f, persistent=True)(z)
@@ -87,6 +93,13 @@ if BACKEND == "tensorflow":
         yield "and of that", gradient(along_other(gradient(along_other(gradient(f)))))(z)
         yield "forward over gradient", forward(gradient(f))(z)
         yield "gradient over forward", gradient(forward(f))(z)
+        if by_targets:
+            yield "targets", gradient(lambda t: f(z, t))(t)
+            yield "forward over targets", forward(lambda t: f(z, t))(t)
+            yield "targets, then logits", gradient(along_other(lambda z: gradient(lambda t: f(z, t))(t)))(z)
+            yield "logits, then targets", gradient(along_other(lambda t: gradient(lambda z: f(z, t))(z)))(t)
+
+    def in_programs(f, z, t, by_targets):
         yield "mapped gradient", mapped(gradient(f))(z)
         yield "gradient of mapped", gradient(lambda z: tf.reduce_sum(mapped(f)(z) * [1.0, 2.0]))(z)
         yield "forward over mapped", forward(mapped(f))(z)
@@ -94,12 +107,8 @@ if BACKEND == "tensorflow":
         yield "twice in a graph", tf.function(lambda z: tf.gradients(along_other(gradient(f))(z), z)[0])(z)
         yield "in XLA", tf.function(gradient(f), jit_compile=True)(z)
         yield "twice in XLA", tf.function(gradient(along_other(gradient(f))), jit_compile=True)(z)
-        if t.dtype.is_floating and not isinstance(loss, keras_xent.DistillationLoss):
-            yield "targets", gradient(lambda t: f(z, t))(t)
-            yield "forward over targets", forward(lambda t: f(z, t))(t)
+        if by_targets:
             yield "targets in a graph", tf.function(gradient(lambda t: f(z, t)))(t)
-            yield "targets, then logits", gradient(along_other(lambda z: gradient(lambda t: f(z, t))(t)))(z)
-            yield "logits, then targets", gradient(along_other(lambda t: gradient(lambda z: f(z, t))(z)))(t)
             yield "gradient by targets of mapped", gradient(lambda t: mapped(lambda z: f(z, t))(z)[0])(t)
 
     @functools.cache
@@ -107,16 +116,21 @@ if BACKEND == "tensorflow":
         kernel, loss, y_true = LOSSES[name]
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(_kernels, kernel, None)
-            return [*derivatives(loss, y_true)]
+            return dict(derivatives(loss, y_true, (in_eager_code, in_programs)))
 
     ONE_OF_EACH = {kernel: name for name, (kernel, _, _) in reversed(LOSSES.items())}.values()
-    DIFFERENTIATED = [("not compiled", name) for name in LOSSES] + [("compiled", name) for name in ONE_OF_EACH]
+    DIFFERENTIATED = [
+        *(("not compiled", name, (in_eager_code, in_programs)) for name in LOSSES),
+        *(("compiled", name, (in_eager_code, in_programs)) for name in ONE_OF_EACH),
+        *(("NumPy", name, (in_eager_code,)) for name in LOSSES),
+    ]
 
-    @pytest.mark.parametrize(("compiling", "name"), DIFFERENTIATED, indirect=["compiling"])
-    def test_every_derivative_is_that_of_the_steps(compiling, name, monkeypatch):
+    @pytest.mark.parametrize(("compiling", "name", "kinds"), DIFFERENTIATED, indirect=["compiling"])
+    def test_every_derivative_is_that_of_the_steps(compiling, name, kinds, monkeypatch):
         kernel, loss, y_true = LOSSES[name]
         assert taken(kernel, lambda: loss(y_true, tf.constant(LOGITS)), monkeypatch) == 1
-        for (what, actual), (_, expected) in zip(derivatives(loss, y_true), derivatives_of_the_steps(name), strict=True):
+        for what, actual in derivatives(loss, y_true, kinds):
+            expected = derivatives_of_the_steps(name)[what]
             assert np.abs(actual - expected).max() <= 1e-5 * max(np.abs(expected).max(), 1e-3), what
 
     @pytest.mark.usefixtures("compiling")
@@ -237,7 +251,7 @@ if BACKEND == "tensorflow":
 
     @pytest.fixture
     def kernel():
-        return tensorflow_rows.RowLosses(tensorflow_sparse.measure, (tensorflow_sparse.slopes, None))
+        return tensorflow_rows.RowLosses(tensorflow_sparse.measure, (tensorflow_sparse.slopes, None), numpy_sparse.work)
 
     def test_each_shape_is_compiled_once(kernel):
         """If it is large."""
@@ -248,6 +262,7 @@ if BACKEND == "tensorflow":
 
     def test_not_too_many_are(kernel, monkeypatch):
         """Of sequences of any length, no two may be alike."""
+        monkeypatch.setattr(numpy_rows, "A_FEW", 0)
         monkeypatch.setattr(tensorflow_rows, "LARGE", 1)
         monkeypatch.setattr(tensorflow_rows, "MOST_SHAPES", 2)
         for length in (1, 2, 3, 4, 1):

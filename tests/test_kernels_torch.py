@@ -60,13 +60,20 @@ if BACKEND == "torch":
     import torch
     from torch.autograd import forward_ad
 
-    from keras_xent._kernels import torch_kl, torch_rows
+    from keras_xent._kernels import numpy_rows, torch_kl, torch_rows
     from keras_xent._kernels.torch_binary import averages_rows
 
     @pytest.fixture(autouse=True)
     def few_are_enough(monkeypatch):
-        """Students apart from their teachers are computed as where there are many logits."""
+        """Few logits are computed as many are, also those of students apart from their teachers."""
         monkeypatch.setattr(torch_kl, "A_FEW", 1)
+        monkeypatch.setattr(numpy_rows, "A_FEW", 0)
+
+    @pytest.fixture(params=["many", "few"])
+    def both_ways(request, monkeypatch, few_are_enough):
+        """Also as few are: by NumPy."""
+        if request.param == "few":
+            monkeypatch.setattr(numpy_rows, "A_FEW", 2**60)
 
     def compute(name, scale=3.0, num_classes=5, rows=8):
         """The losses as a function of logits, and these."""
@@ -75,6 +82,7 @@ if BACKEND == "torch":
 
     # ------------------------------------------------------------------------------------------------------- precision
 
+    @pytest.mark.usefixtures("both_ways")
     @pytest.mark.parametrize("num_classes", [2, 7, 3001])
     @pytest.mark.parametrize("scale", [0.01, 1.0, 10.0, 30.0, 1000.0])
     @every_loss
@@ -97,6 +105,7 @@ if BACKEND == "torch":
         """What d loss / d s, which is T (q - p), is the difference of."""
         return temperature * sum(np.exp(log_softmax(np.float64(logits) / temperature, -1)) for logits in (teacher, student))
 
+    @pytest.mark.usefixtures("both_ways")
     @pytest.mark.parametrize("distance", [0.0, 1e-6, 1e-4, 1e-2])
     def test_a_student_next_to_its_teacher(distance):
         logits, _ = inputs(3.0, 50)
@@ -125,6 +134,7 @@ if BACKEND == "torch":
 
     INFINITE = np.float32([[1.0, -np.inf, 2.0], [-np.inf, -np.inf, 2.0], [0.0, 1.0, 300.0], [0.0, -1e9, 3.0], [1.0, 2.0, 3.0]])
 
+    @pytest.mark.usefixtures("both_ways")
     @pytest.mark.parametrize("name", ["distributions", "focal", "binary", "binary, weighed", "binary focal", "distillation"])
     def test_infinite_logits_and_numbers_next_to_them(name, monkeypatch):
         """What the steps give, and what the definition gives, beside a row of NaN."""
@@ -152,6 +162,7 @@ if BACKEND == "torch":
             usable = np.isfinite(slope).all(-1)
             np.testing.assert_allclose(gradient[usable], slope[usable], rtol=1e-4, atol=1e-6)
 
+    @pytest.mark.usefixtures("both_ways")
     def test_an_unlikely_target_next_to_a_row_of_nan():
         logits = torch.tensor([[np.nan, 0.0, 0.0], [200.0, 0.0, 0.0]])
         losses = keras_xent.sparse_categorical_crossentropy(torch.tensor([0, 1]), logits, from_logits=True)
@@ -174,6 +185,7 @@ if BACKEND == "torch":
         "map of gradients": lambda f: lambda x: torch.func.vmap(torch.func.grad(f))(torch.stack([x, 2.0 * x])),
     }
 
+    @pytest.mark.usefixtures("both_ways")
     @pytest.mark.parametrize("transform", TRANSFORMS)
     @every_loss
     def test_derivatives_are_those_of_the_steps(name, transform, monkeypatch):
@@ -183,6 +195,7 @@ if BACKEND == "torch":
         without_kernels(monkeypatch)
         torch.testing.assert_close(by_kernel, derivative(logits), rtol=1e-4, atol=1e-4)
 
+    @pytest.mark.usefixtures("both_ways")
     @every_loss
     def test_many_gradients_at_once(name):
         losses, logits = compute(name)
@@ -191,6 +204,7 @@ if BACKEND == "torch":
         (gradient,) = torch.autograd.grad(losses(leaf).sum(), leaf)
         torch.testing.assert_close(rows.sum(0), gradient, rtol=1e-5, atol=1e-6)
 
+    @pytest.mark.usefixtures("both_ways")
     @every_loss
     def test_a_gradient_that_is_asked_for_twice(name):
         """The first is scaled in place; those after it are the same, and a gradient that is kept is not written over."""
@@ -202,6 +216,7 @@ if BACKEND == "torch":
         assert torch.equal(first, kept) and torch.equal(first, second)
         torch.testing.assert_close(2.0 * first, third, rtol=1e-6, atol=1e-6)
 
+    @pytest.mark.usefixtures("both_ways")
     @every_loss
     def test_gradients_add_up(name):
         """Of two losses of the same logits, and of two backward passes into the same leaf."""
@@ -212,6 +227,7 @@ if BACKEND == "torch":
         function(once).sum().backward()
         torch.testing.assert_close(leaf.grad, 4.0 * once.grad, rtol=1e-6, atol=1e-6)
 
+    @pytest.mark.usefixtures("both_ways")
     @pytest.mark.parametrize("name", ["distributions", "focal", "binary", "binary focal"])
     def test_gradients_by_targets(name, monkeypatch):
         function, options, y_true, logits = example(name, 3.0, 5)
@@ -266,6 +282,7 @@ if BACKEND == "torch":
         weighed_targets = 4 * logits.numel() * (name == "focal")  # by alpha, in a step of its own
         assert allocated - weighed_targets < 2 * logits.numel()
 
+    @pytest.mark.usefixtures("both_ways")
     def test_what_is_kept_for_a_gradient():
         """Nothing in a cycle, which would live on until it is collected."""
         import gc
@@ -283,6 +300,7 @@ if BACKEND == "torch":
         finally:
             gc.enable()
 
+    @pytest.mark.usefixtures("both_ways")
     @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
     @every_loss
     def test_half_precision_is_rounded_once(name, dtype, monkeypatch):
@@ -323,6 +341,7 @@ if BACKEND == "torch":
         torch.func.vmap(lambda temperature: seen.append(torch_kl.is_known(temperature)) or temperature)(torch.ones(3))
         assert seen == [False]
 
+    @pytest.mark.usefixtures("both_ways")
     @pytest.mark.parametrize(
         ("axis", "served"), [(2, True), (None, True), ((0, 2), True), (1, False), ((), False), ((0, 1), False)]
     )
@@ -345,6 +364,7 @@ if BACKEND == "torch":
                 for one, other in zip(by_kernel, by_steps, strict=True):
                     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
+    @pytest.mark.usefixtures("both_ways")
     def test_memory_that_is_not_contiguous():
         """And leading axes, and none."""
         for name in LOSSES:
@@ -357,3 +377,28 @@ if BACKEND == "torch":
             torch.testing.assert_close(reshaped.flatten(), expected)
             torch.testing.assert_close(call(y_true, logits.T.contiguous().T, **options), expected)
             torch.testing.assert_close(call(y_true[0], logits[0], **options), expected[0])
+
+    @every_loss
+    def test_few_numbers_are_left_to_numpy(name, monkeypatch):
+        """In eager code, also where they have the sign bit that PyTorch keeps apart; a compiled program has its own way."""
+        seen = []
+        monkeypatch.setattr(numpy_rows, "A_FEW", 2**13)
+        monkeypatch.setattr(torch_rows.RowLosses, "at_once", spied(torch_rows.RowLosses.at_once, seen))
+        function, options, y_true, logits = example(name, 3.0, 7)
+        losses = getattr(keras_xent, function)(torch.tensor(y_true), torch.tensor(logits), **options)
+        assert len(seen) == 1
+        negated = torch.complex(torch.zeros(logits.shape), -torch.tensor(logits)).conj().imag
+        assert negated.is_neg()
+        torch.testing.assert_close(getattr(keras_xent, function)(torch.tensor(y_true), negated, **options), losses)
+        rows = 2**13 // 7 + 1
+        function, options, y_true, logits = example(name, 3.0, 7, rows)
+        seen.clear()
+        getattr(keras_xent, function)(torch.tensor(y_true), torch.tensor(logits), **options)
+        assert not seen
+
+    def spied(function, seen):
+        def spy(*arguments):
+            seen.append(arguments)
+            return function(*arguments)
+
+        return spy

@@ -9,6 +9,7 @@ Nothing cancels. An answer with target 0 contributes nothing, even at an infinit
 
 import tensorflow as tf
 
+from . import numpy_binary
 from .shortcuts import Kernel
 from .tensorflow_rows import RowLosses, serves, summed
 
@@ -68,7 +69,7 @@ def target_slopes(upstream, measured, logits, targets, pos_weight):
     return slope_of_cost_by_target(logits, targets, pos_weight) * (upstream / logits.shape[-1])
 
 
-differentiable = RowLosses(measure, (slopes, target_slopes, None))
+differentiable = RowLosses(measure, (slopes, target_slopes, None), numpy_binary.work)
 
 
 def binary_losses(logits, targets, pos_weight):

@@ -9,6 +9,7 @@ import functools
 
 import tensorflow as tf
 
+from . import numpy_binary_focal
 from .exponents import serves_exponent
 from .shortcuts import Kernel
 from .tensorflow_binary import cost, sigmoid, slope_of_cost, slope_of_cost_by_target
@@ -60,7 +61,11 @@ def target_slopes(gamma, upstream, measured, logits, targets, pos_weight):
 def differentiable(gamma):
     """The function of logits, targets and the weight of a yes."""
     by_argument = functools.partial(slopes, gamma), functools.partial(target_slopes, gamma), None
-    return RowLosses(functools.partial(measure, gamma), by_argument)
+
+    def few(logits, targets, pos_weight):
+        return numpy_binary_focal.work(logits, targets, gamma, pos_weight)
+
+    return RowLosses(functools.partial(measure, gamma), by_argument, few)
 
 
 def binary_focal_losses(logits, targets, pos_weight, gamma):

@@ -10,6 +10,7 @@ also has most of the target, its gradient is (M - t) - M r / S, in which 1 is no
 
 import tensorflow as tf
 
+from . import numpy_dense
 from .shortcuts import Kernel
 from .tensorflow_rows import RowLosses, largest, log_denominator, serves, summed, sums
 
@@ -41,7 +42,7 @@ def target_slopes(upstream, measured, logits, targets):
     return upstream * tf.where((targets == 0) & tf.math.is_inf(costs), 0.0, costs)
 
 
-differentiable = RowLosses(measure, (slopes, target_slopes))
+differentiable = RowLosses(measure, (slopes, target_slopes), numpy_dense.work)
 
 
 def dense_losses(logits, targets):

@@ -12,6 +12,7 @@ import functools
 
 import tensorflow as tf
 
+from . import numpy_focal
 from .exponents import serves_exponent
 from .shortcuts import Kernel
 from .tensorflow_powers import raised, slope_of_power
@@ -83,7 +84,7 @@ def target_slopes(gamma, upstream, measured, logits, targets):
 def differentiable(gamma):
     """The function of logits and targets."""
     by_argument = functools.partial(slopes, gamma), functools.partial(target_slopes, gamma)
-    return RowLosses(functools.partial(measure, gamma), by_argument)
+    return RowLosses(functools.partial(measure, gamma), by_argument, functools.partial(numpy_focal.work, gamma=gamma))
 
 
 def focal_losses(logits, targets, gamma):

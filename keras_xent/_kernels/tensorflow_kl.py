@@ -8,8 +8,10 @@ Where D is not small, -Σ_k p_k d_k takes one exponential per class less. A clas
 (r_R - r_S) / (S R) / T, with S and R the softmax denominators of student and teacher and r the sums without it.
 """
 
+import numpy as np
 import tensorflow as tf
 
+from . import numpy_kl
 from .shortcuts import Kernel
 from .tensorflow_rows import RowLosses, largest, log_denominator, serves, summed, sums_parts
 
@@ -91,7 +93,12 @@ def slopes(upstream, measured, student, teacher, scale):
     return upstream * scale * tf.where(leads, of_leader, power * (1.0 / total) - teacher_power * (1.0 / teacher_total))
 
 
-differentiable = RowLosses(measure, (slopes, None, None))
+def few(student, teacher, scale):
+    """The losses and slopes of a few numbers."""
+    return numpy_kl.work(student, teacher, 1.0 / np.float64(scale))
+
+
+differentiable = RowLosses(measure, (slopes, None, None), few)
 
 
 def kl_losses(soft_logits, soft_targets, temperature):

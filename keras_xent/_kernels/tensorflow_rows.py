@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util, gradients_util  # pyright: ignore[reportMissingImports]
 
+from . import numpy_rows
 from .tensorflow_barrier import apart
 
 LARGE = 2**16  # numbers; less is computed sooner than a compiled program is called
@@ -125,6 +126,15 @@ def derived_twice(arguments):
     return asked == gradients_util.POSSIBLE_GRADIENT_TYPES_HIGHER_ORDER
 
 
+def are_few(arguments):
+    """Whether they are left to NumPy: few numbers in eager code, and no derivatives but one by the first may be asked for."""
+    logits, *rest = arguments
+    if not tf.executing_eagerly() or len(logits) * logits.shape[-1] >= numpy_rows.A_FEW:
+        return False
+    asked = gradients_util.PossibleTapeGradientTypes(rest)
+    return asked == gradients_util.POSSIBLE_GRADIENT_TYPES_NONE and not derived_twice(arguments)
+
+
 def is_worth_a_program(logits, shapes):
     """Whether to compile: many numbers, of one of `shapes`, those that were compiled before, or of one of the first shapes."""
     shape = tuple(logits.shape)
@@ -141,19 +151,38 @@ class RowLosses:
 
     `measure(*arguments)` gives the losses and what else of the rows their derivative needs, a number per row each, in a tuple.
     The entries of `slopes` belong to the arguments: `slope(upstream, measured, *arguments)` is the gradient of
-    Σ upstream · losses by that argument; None where it has none. All are differentiable, and so is the gradient.
+    Σ upstream · losses by that argument; None where it has none. All are differentiable, and so is the gradient. `few` gives
+    losses and slopes of NumPy's arrays, see `numpy_rows`.
     """
 
     measure: Callable[..., tuple[Any, ...]]
     slopes: tuple[Callable[..., Any] | None, ...]
+    few: Callable[..., tuple[Any, Any]]
     shapes: set[Any] = field(default_factory=set)
 
     def __call__(self, *arguments):
         """The losses, in float32."""
+        if are_few(arguments):
+            return self._at_once(*arguments)
         return (self._compiled[tf.executing_eagerly()] if self._pays(arguments) else self._plain)(*arguments)
 
     def _pays(self, arguments):
         return not derived_twice(arguments) and is_worth_a_program(arguments[0], self.shapes)
+
+    def _at_once(self, logits, *rest):
+        arrays = [widened(each).numpy() for each in (logits, *rest)]
+        rows = arrays[0].reshape(-1, logits.shape[-1])
+        targets = arrays[1].reshape(rows.shape if arrays[1].shape == logits.shape else -1)
+        losses, slopes = self.few(rows, targets, *arrays[2:])
+
+        @tf.custom_gradient
+        def given(logits):
+            def pull(upstream):
+                return tf.cast(tf.expand_dims(upstream, -1) * slopes.reshape(logits.shape), logits.dtype)
+
+            return tf.constant(losses.reshape(logits.shape[:-1])), pull
+
+        return given(logits)
 
     @functools.cached_property
     def _plain(self):

@@ -7,6 +7,7 @@ loss = m - z_y + log(r + e);  d loss / d z_k = exp(z_k - m) / (r + e), and -r / 
 
 import tensorflow as tf
 
+from . import numpy_sparse
 from .shortcuts import Kernel
 from .tensorflow_rows import RowLosses, at, largest, places, serves, summed
 
@@ -31,7 +32,7 @@ def slopes(upstream, measured, logits, labels):
     return tf.where(places(logits, target) == target, -others, tf.exp(logits - top_logit)) * scale
 
 
-differentiable = RowLosses(measure, (slopes, None))
+differentiable = RowLosses(measure, (slopes, None), numpy_sparse.work)
 
 
 def sparse_losses(logits, labels):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .. import steps
+from . import numpy_binary
 from .shortcuts import Kernel
 from .torch_rows import RowLosses, can_be_worked_through
 
@@ -59,7 +60,7 @@ def with_care(add_up, logits, targets, out, scratch, *arguments):
     return losses.masked_fill_(impossible.any(-1), torch.inf)
 
 
-def mean_losses(work, in_steps, logits, targets, axis, pos_weight, numbers=()):
+def mean_losses(work, few, in_steps, logits, targets, axis, pos_weight, numbers=()):
     """Of rows, and then of the other axes."""
     weights = pos_weight
     if not torch.compiler.is_compiling():
@@ -69,7 +70,7 @@ def mean_losses(work, in_steps, logits, targets, axis, pos_weight, numbers=()):
     def plain(logits, targets):
         return in_steps(logits=logits, targets=targets, axis=1, pos_weight=torch.as_tensor(weights))
 
-    of_rows = RowLosses(work, plain, numbers, weights)(logits, targets)
+    of_rows = RowLosses(work, few, plain, numbers, weights)(logits, targets)
     return steps.average(of_rows, other_axes(axis, len(logits.shape)))
 
 
@@ -84,7 +85,7 @@ def binary_losses(logits, targets, axis, pos_weight, in_steps):
 
     loss = Σ_i (q_i z_i - c_i log1p(-s_i)) / N
     """
-    return mean_losses(work, in_steps, logits, targets, axis, pos_weight)
+    return mean_losses(work, numpy_binary.work, in_steps, logits, targets, axis, pos_weight)
 
 
 def averages_rows(quantities):

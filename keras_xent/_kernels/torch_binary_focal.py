@@ -10,6 +10,7 @@ import functools
 
 import torch
 
+from . import numpy_binary_focal
 from .shortcuts import Kernel
 from .torch_binary import averages_rows, find_mistakes, mean_losses, with_care
 
@@ -57,7 +58,8 @@ def binary_focal_losses(logits, targets, axis, pos_weight, gamma, in_steps):
 
     loss = Σ_i m_i^γ e_i / N
     """
-    return mean_losses(work, functools.partial(in_steps, gamma=gamma), logits, targets, axis, pos_weight, (gamma,))
+    in_steps = functools.partial(in_steps, gamma=gamma)
+    return mean_losses(work, numpy_binary_focal.work, in_steps, logits, targets, axis, pos_weight, (gamma,))
 
 
 def serves(quantities):

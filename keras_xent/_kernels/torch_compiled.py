@@ -43,7 +43,7 @@ def row_losses_and_gradient(
 def working(kernel, numbers, weights):
     """What was compiled, without the steps, as nothing but losses and their gradient is asked of it."""
     work = importlib.import_module(kernel).work
-    return torch_rows.RowLosses(work, None, tuple(numbers), weights)
+    return torch_rows.RowLosses(work, None, None, tuple(numbers), weights)
 
 
 @row_losses.register_fake

@@ -9,6 +9,7 @@ Where the top class has most of the target, its gradient is what the others' add
 
 import torch
 
+from . import numpy_dense
 from .shortcuts import Kernel
 from .torch_rows import RowLosses, can_be_worked_through
 
@@ -52,7 +53,11 @@ def dense_losses(logits, targets, in_steps):
 
     loss = Σ_k t_k (m - z_k) + (Σ_k t_k) log1p(r / p_top)
     """
-    return RowLosses(work, lambda logits, targets: in_steps(logits=logits, targets=targets, axis=1))(logits, targets)
+
+    def plain(logits, targets):
+        return in_steps(logits=logits, targets=targets, axis=1)
+
+    return RowLosses(work, numpy_dense.work, plain)(logits, targets)
 
 
 def serves(quantities):

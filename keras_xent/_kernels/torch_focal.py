@@ -12,6 +12,7 @@ import functools
 
 import torch
 
+from . import numpy_focal
 from .shortcuts import Kernel
 from .torch_rows import RowLosses, can_be_worked_through
 
@@ -64,7 +65,7 @@ def focal_losses(logits, targets, gamma, in_steps):
     def plain(logits, targets):
         return in_steps(logits=logits, targets=targets, gamma=gamma, axis=1)
 
-    return RowLosses(work, plain, (gamma,))(logits, targets)
+    return RowLosses(work, numpy_focal.work, plain, (gamma,))(logits, targets)
 
 
 def serves(quantities):

@@ -14,6 +14,7 @@ import torch
 from torch.autograd import forward_ad
 
 from .._backend.torch import read
+from . import numpy_kl
 from .shortcuts import Kernel
 from .torch_rows import A_FEW, RowLosses, Scratch, can_be_worked_through
 
@@ -94,7 +95,7 @@ def kl_losses(soft_logits, soft_targets, temperature, in_steps):
     def plain(student, teacher):
         return in_steps(soft_logits=student, soft_targets=teacher, temperature=temperature, axis=1)
 
-    return RowLosses(work, plain, (temperature,), is_costly=True)(soft_logits, soft_targets)
+    return RowLosses(work, numpy_kl.work, plain, (temperature,), is_costly=True)(soft_logits, soft_targets)
 
 
 def is_known(temperature):

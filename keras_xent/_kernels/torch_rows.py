@@ -2,6 +2,7 @@
 
 Eager PyTorch writes the result of each operation to memory that is new, and the pages of new memory cost more than the
 arithmetic. So a kernel works through blocks of rows in memory that it uses again, and the gradient is its only large tensor.
+A few numbers are left to NumPy.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 
 from .._backend.torch import read
+from . import numpy_rows
 
 BLOCK = 2**19  # so many elements: a block stays in the cache, and its operations are worth sharing between cores
 A_FEW = 2**16  # elements: not worth a large page, nor a call out of a compiled program
@@ -33,7 +35,7 @@ def can_be_worked_through(logits, axis, targets=None):
     if torch.compiler.is_compiling():
         steps_pay = logits.numel() < A_FEW or (torch.is_tensor(targets) and targets.requires_grad)
         return logits.dtype in COMPILED and not (steps_pay or transformed() or torch.compiler.is_exporting())
-    return not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    return not (torch.jit.is_tracing() or logits.is_neg())  # pyright: ignore[reportPrivateImportUsage]
 
 
 def wide(x):
@@ -76,11 +78,13 @@ class RowLosses:
     (rows, num_classes), class ids (rows,) or targets of the logits' shape. It gives the losses and a factor, (rows,) each; the
     factor times `out`, which it fills, is the gradient. Where there are `weights`, one for all outputs or one for each, they come
     after the numbers: an array, or None where all are 1.
+    `few` is the same function of NumPy's arrays, see `numpy_rows`, for few numbers in eager code.
     Where it `is_costly`, a gradient is better kept for the backward pass of a compiled program than made there.
     `plain(logits, targets)` gives the losses of such rows in operations that have derivatives: for whatever else is asked for.
     """
 
     work: Callable[..., tuple[Any, Any]]
+    few: Callable[..., tuple[Any, Any]] | None  # None in compiled programs
     plain: Any  # None where nothing else is
     numbers: tuple[float, ...] = ()
     weights: Any = None
@@ -101,6 +105,16 @@ class RowLosses:
             return losses.reshape(shape[:-1])
         losses = _Differentiable.apply(self, rows, targets, Made() if at_once and not transformed() else None)
         return losses if rows is logits else losses.reshape(shape[:-1])
+
+    def takes_few(self, logits):
+        return self.few is not None and logits.numel() < numpy_rows.A_FEW
+
+    def at_once(self, logits, targets):
+        """The losses of a few rows, and their gradient."""
+        arrays = (wide(each.detach()).resolve_neg().numpy() for each in (logits, targets))
+        weights = () if self.weights is None else (known(self.weights),)
+        losses, slopes = self.few(*arrays, *self.numbers, *weights)
+        return torch.from_numpy(losses), torch.from_numpy(slopes)
 
     def work_through(self, logits, targets, gradient=None, upstream=None):
         """The losses of all rows, and the factors that `gradient`, which is filled in if given, is still to be multiplied with.
@@ -156,7 +170,7 @@ def transformed():
 
 @dataclass
 class Made:
-    """The gradient that was made beside the losses, but for a factor per row; nothing else refers to it."""
+    """The gradient that was made beside the losses, but for a factor per row (None: 1); nothing else refers to it."""
 
     gradient: Any = None
     factors: Any = None
@@ -174,6 +188,11 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     def forward(kernel, logits, targets, made):
+        if kernel.takes_few(logits):
+            losses, slopes = kernel.at_once(logits, targets)
+            if made is not None:
+                made.gradient = slopes
+            return losses
         if made is None:
             return kernel.work_through(logits, targets)[0]
         made.gradient = empty_like(logits)
@@ -196,7 +215,10 @@ class _Differentiable(torch.autograd.Function):
             return None, *ctx.kernel.pull(logits, targets, upstream, wanted), None
         gradient = None
         if made is not None:
-            gradient = made.gradient.mul_((upstream * made.factors).unsqueeze(-1))
+            factors = upstream if made.factors is None else upstream * made.factors
+            gradient = made.gradient.mul_(factors.unsqueeze(-1))
+        elif wanted[0] and ctx.kernel.takes_few(logits):
+            gradient = (ctx.kernel.at_once(logits, targets)[1] * upstream.unsqueeze(-1)).to(logits.dtype)
         elif wanted[0]:
             gradient = empty_like(logits)
             ctx.kernel.work_through(logits, targets, gradient, upstream)

@@ -7,6 +7,7 @@ loss = log1p(r / p_y);  d loss / d z_k = p_k, and -r for the target
 
 import torch
 
+from . import numpy_sparse
 from .shortcuts import Kernel
 from .torch_rows import RowLosses, can_be_worked_through
 
@@ -16,7 +17,7 @@ TINY = 1e-30  # a probability below has few digits left; its logarithm is taken 
 def work(logits, labels, out, scratch):
     """The losses of some rows, and what `out` has to be multiplied with to be their gradient."""
     del scratch
-    targets = labels.unsqueeze(-1)
+    targets = labels.unsqueeze(-1).long()
     torch.softmax(logits, -1, out=out)
     target_prob = out.gather(-1, targets).squeeze(-1)
     top_prob = None if target_prob.numpy().min(initial=1.0) >= TINY else out.amax(-1)  # NaN counts as unlikely
@@ -35,7 +36,11 @@ def sparse_losses(logits, labels, in_steps):
 
     loss = log1p(r / p_y)
     """
-    return RowLosses(work, lambda logits, labels: in_steps(logits=logits, labels=labels, axis=1))(logits, labels.long())
+
+    def plain(logits, labels):
+        return in_steps(logits=logits, labels=labels, axis=1)
+
+    return RowLosses(work, numpy_sparse.work, plain)(logits, labels)
 
 
 SPARSE = Kernel(sparse_losses, lambda quantities: can_be_worked_through(quantities["logits"], quantities["axis"]), widens=True)
