@@ -9,7 +9,7 @@ A class that both are sure of has the slope that the others' add up to, negated.
 
 import numpy as np
 
-from .numpy_rows import balance, each, quietly
+from .numpy_rows import balance, quietly
 
 FLOOR = -600.0  # exp(d) is finite in float64 for d down to here, and what has less than exp(-600) has nothing
 

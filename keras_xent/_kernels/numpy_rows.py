@@ -1,9 +1,9 @@
 """What kernels of a few numbers in eager code have in common: NumPy.
 
-There each operation costs more than its arithmetic, and one of NumPy's a fraction of one of PyTorch's or TensorFlow's. A kernel here
-is `work(logits, targets, *numbers, *weights)`, the function of that name in a module called `numpy_...`: from arrays of logits
-(rows, num_classes), of float32 or float64, and of class ids (rows,) or targets (rows, num_classes) it gives the losses (rows,) and
-their slopes (rows, num_classes). Weights, of yes/no outputs, are an array, or None where all are 1.
+There each operation costs more than its arithmetic, and one of NumPy's a fraction of one of PyTorch's or TensorFlow's. A kernel
+here is `work(logits, targets, *numbers, *weights)`, the function of that name in a module called `numpy_...`. It takes arrays of
+logits (rows, num_classes), in float32 or float64, and of class ids (rows,) or targets (rows, num_classes), and gives the losses
+(rows,) and their slopes (rows, num_classes). Weights, of yes/no outputs, are an array, or None where all are 1.
 """
 
 import numpy as np
