@@ -11,7 +11,7 @@ also has most of the target, its gradient is (M - t) - M r / S, in which 1 is no
 from jax import lax
 from jax import numpy as jnp
 
-from .jax_rows import LARGEST, RowLosses, apart, if_any, infinite_if_large, is_infinite, largest, serves, summed, with_care
+from .jax_rows import LARGEST, RowLosses, apart, few, if_any, infinite_if_large, is_infinite, largest, serves, summed, with_care
 from .shortcuts import Kernel
 
 
@@ -41,6 +41,8 @@ def sum_below_top(logits, top_logit):
 def expected_depth(logits, targets, top_logit):
     """Σ_k t_k (m - z_k), to which a class with target 0 contributes nothing, even at logit -inf."""
     rows = targets, logits, top_logit
+    if few(*rows):  # care takes less time than to find out whether it is needed
+        return careful_depth(*rows)
     depths = apart(lambda _, targets, logits, top_logit: summed(targets * (top_logit - logits)), *rows)
     return with_care(depths, careful_depth, *rows)
 
