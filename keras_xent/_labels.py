@@ -1,5 +1,7 @@
 """Class ids: which of them count, which are wrong, and what is done about it."""
 
+import functools
+
 from keras import ops
 
 from . import _checks
@@ -36,6 +38,6 @@ class CheckedLabels:
     def settle(self, losses):
         """Where labels are wrong a runtime error or, where there is none, NaN."""
         if self._wrong is not None:
-            message, culprits = _checks.invalid_labels_message(self._labels, self._wrong, self._num_classes)
-            losses = _checks.fail_where_wrong(losses, ops.logical_not(self._wrong), message, culprits)
+            culprits = functools.partial(_checks.first_invalid_label, self._labels, self._wrong, self._num_classes)
+            losses = _checks.fail_where_wrong(losses, ops.logical_not(self._wrong), _checks.INVALID_LABELS, culprits)
         return losses

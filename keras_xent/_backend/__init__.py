@@ -2,7 +2,7 @@
 
 `read(x)`: the values of `x` as a NumPy array if they can be had now without waiting for a device, else None.
 `fail_unless(ok, values, message, culprits)`: `values`, after a runtime error if `ok` is False and the running program
-can raise one at no cost; elsewhere just `values`.
+can raise one at no cost; elsewhere just `values`. `culprits()` are values that the message ends in.
 `carry_mask(losses, mask)`: `losses`, with the mask attached as Keras attaches masks.
 `mask_of(y_pred)`: the mask that Keras carries with predictions: True where they count; or None.
 `scatter_add(ids, values, num_classes)`: for each row of `ids` (its last axis) a row of that many classes, which holds the sum of

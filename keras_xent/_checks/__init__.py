@@ -23,11 +23,12 @@ from .arguments import (
 )
 from .at_run_time import are_static, fail_unless_fits, fail_where_wrong, same_sizes, several_classes_when_run, size_of
 from .labels import (
+    INVALID_LABELS,
     each_class_once,
     each_id_once,
     exact_ids,
+    first_invalid_label,
     invalid_labels,
-    invalid_labels_message,
     valid_labels,
 )
 from .shapes import (
@@ -53,6 +54,7 @@ from .tensors import (
 
 __all__ = [
     "HALF_PRECISION",
+    "INVALID_LABELS",
     "alpha",
     "alpha_of_yes",
     "are_static",
@@ -70,11 +72,11 @@ __all__ = [
     "exponent_q",
     "fail_unless_fits",
     "fail_where_wrong",
+    "first_invalid_label",
     "flag",
     "float_dtype",
     "float_tensor",
     "invalid_labels",
-    "invalid_labels_message",
     "label_tensor",
     "leading_axes",
     "mean_axis",

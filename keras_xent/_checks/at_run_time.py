@@ -5,8 +5,11 @@ from keras import ops
 from .. import _backend
 
 
-def fail_where_wrong(losses, right, message, culprits):
-    """`losses` after a runtime error if `right` is False anywhere; NaN there, if the backend has no such error."""
+def fail_where_wrong(losses, right, message, culprits=tuple):
+    """`losses` after a runtime error if `right` is False anywhere; NaN there, if the backend has no such error.
+
+    `culprits()` are values that the message ends in.
+    """
     # A product, so that the gradient of such an example is NaN as well.
     one_or_nothing = ops.cast(right, losses.dtype)
     losses = losses * (one_or_nothing / one_or_nothing)  # 0 / 0 where wrong: numeric checks object to a constant NaN
@@ -17,7 +20,7 @@ def several_classes_when_run(losses, y_pred, axis):
     """`losses`, if there are several classes where their number is not static."""
     if y_pred.shape[axis] is not None:
         return losses
-    return fail_where_wrong(losses, ops.shape(y_pred)[axis] > 1, "`y_pred` has a single class; expected num_classes > 1", ())
+    return fail_where_wrong(losses, ops.shape(y_pred)[axis] > 1, "`y_pred` has a single class; expected num_classes > 1")
 
 
 def are_static(*tensors):
@@ -47,4 +50,4 @@ def fail_unless_fits(losses, fits):
     if fits is None:
         return losses
     message = "`y_true` and `y_pred` must have the same shape, and `sample_weight` must align with the leading axes of the losses"
-    return fail_where_wrong(losses, fits, message, ())
+    return fail_where_wrong(losses, fits, message)

@@ -87,13 +87,15 @@ def _known_to_be_valid(labels, num_classes):
     return (exact >= 0) & (exact < num_classes) & (exact == np.floor(exact))
 
 
-def invalid_labels_message(labels, wrong, num_classes):
-    """The same for a runtime error: the text, and the values that only the running program knows."""
+INVALID_LABELS = "`y_true` holds a label that is not a class id: label, number of classes"
+
+
+def first_invalid_label(labels, wrong, num_classes):
+    """What the running program adds to that message."""
     # one more, as there is no first of an empty batch
     labels = ops.concatenate([ops.reshape(labels, (-1,)), ops.zeros((1,), dtype=labels.dtype)])
     wrong = ops.concatenate([ops.reshape(wrong, (-1,)), ops.ones((1,), dtype="bool")])
-    first = ops.take(labels, ops.argmax(ops.cast(wrong, "int32")))
-    return "`y_true` holds a label that is not a class id: label, number of classes", (first, num_classes)
+    return ops.take(labels, ops.argmax(ops.cast(wrong, "int32"))), num_classes
 
 
 def _invalid_label_message(label, where, num_classes):

@@ -102,7 +102,10 @@ def log_denominator(height, *rows):
     The logarithm is exact also where the top class has nearly all. The heights are `height(*rows)`.
     """
     others = summed(lambda *rows: below_top(height(*rows)), *rows)
-    total = others + summed(lambda *rows: at_top(height(*rows)), *rows)
+    if sums_parts(*rows):  # an exponential less
+        total = others + summed(lambda *rows: at_top(height(*rows)), *rows)
+    else:
+        total = sums(tf.exp(height(*rows)))
     log_total = tf.math.log(total)
     return total, others, log_total + tf.stop_gradient(tf.where(total < 2.0, tf.math.log1p(others) - log_total, 0.0))
 
@@ -218,8 +221,8 @@ def with_gradients(measure, slopes):
         losses, *measured = measure(*arguments)
 
         def pull(upstream):
-            return [slope and slope(upstream[..., None], tuple(measured), *arguments) for slope in slopes]
+            return [slope and slope(tf.expand_dims(upstream, -1), tuple(measured), *arguments) for slope in slopes]
 
-        return losses[..., 0], pull
+        return tf.squeeze(losses, -1), pull
 
     return losses

@@ -14,7 +14,7 @@ from .tensorflow_rows import RowLosses, at, largest, places, serves, summed
 
 def measure(logits, labels):
     """The losses, the largest logits, the gaps between them and the targets', the sums of the others."""
-    target, top_logit = labels[..., None], largest(logits)
+    target, top_logit = tf.expand_dims(labels, -1), largest(logits)
     gap = top_logit - at(logits, target)
     others = summed(power_of_others, logits, places(logits, target), target, top_logit)
     return gap + tf.math.log1p(others + tf.math.expm1(-gap)), top_logit, gap, others
@@ -27,7 +27,7 @@ def power_of_others(logits, place, target, top_logit):
 
 def slopes(upstream, measured, logits, labels):
     """d loss / d z."""
-    target, (top_logit, gap, others) = labels[..., None], measured
+    target, (top_logit, gap, others) = tf.expand_dims(labels, -1), measured
     scale = upstream / (others + tf.exp(-gap))
     return tf.where(places(logits, target) == target, -others, tf.exp(logits - top_logit)) * scale
 

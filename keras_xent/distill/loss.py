@@ -98,7 +98,7 @@ def soft_loss(soft, quantities, options, axis, dtype, listener=None):
     pairs, right = split_pairs(soft, ops.shape(logits)[-1], dtype)
     taken = {"soft_logits": logits, "axis": len(logits.shape) - 1, **pairs}
     losses = run(recipe(options), quantities | taken, listener)
-    return _checks.fail_where_wrong(losses, right, "`y_true` lists an id that is no class, or a class twice", ())
+    return _checks.fail_where_wrong(losses, right, "`y_true` lists an id that is no class, or a class twice")
 
 
 def needs_precision(options):
