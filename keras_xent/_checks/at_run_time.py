@@ -1,11 +1,14 @@
 """What only the running program can find out."""
 
+from collections.abc import Callable
+from typing import Any
+
 from keras import ops
 
 from .. import _backend
 
 
-def fail_where_wrong(losses, right, message, culprits=tuple):
+def fail_where_wrong(losses, right, message, culprits: Callable[[], tuple[Any, ...]] = tuple):
     """`losses` after a runtime error if `right` is False anywhere; NaN there, if the backend has no such error.
 
     `culprits()` are values that the message ends in.

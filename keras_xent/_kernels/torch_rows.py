@@ -84,7 +84,7 @@ class RowLosses:
     """
 
     work: Callable[..., tuple[Any, Any]]
-    few: Callable[..., tuple[Any, Any]] | None  # None in compiled programs
+    few: Any  # None in compiled programs
     plain: Any  # None where nothing else is
     numbers: tuple[float, ...] = ()
     weights: Any = None
