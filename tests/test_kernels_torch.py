@@ -332,6 +332,13 @@ if BACKEND == "torch":
     class Other(torch.Tensor):
         """A tensor by another name."""
 
+    @every_loss
+    def test_a_program_that_is_traced(name):
+        """It computes the losses of other logits, not those of the ones that it was traced with."""
+        losses, logits = compute(name)
+        traced = torch.fx.experimental.proxy_tensor.make_fx(losses)(logits)
+        torch.testing.assert_close(traced(0.5 * logits), losses(0.5 * logits), rtol=1e-5, atol=1e-6)
+
     def test_temperatures_that_are_known():
         known = torch.tensor(3.0)
         assert torch_kl.is_known(3.0) and torch_kl.is_known(known) and not torch_kl.is_known(known.clone().requires_grad_())

@@ -130,9 +130,9 @@ def derived_twice(arguments):
 
 
 def are_few(arguments):
-    """Whether they are left to NumPy: few numbers in eager code, and no derivatives but one by the first may be asked for."""
+    """Whether they are left to NumPy: few numbers in eager code, at hand, of which one derivative by the first may be asked for."""
     logits, *rest = arguments
-    if not tf.executing_eagerly() or len(logits) * logits.shape[-1] >= numpy_rows.A_FEW:
+    if not tf.executing_eagerly() or math.prod(logits.shape) >= numpy_rows.A_FEW or "CPU" not in logits.device:
         return False
     asked = gradients_util.PossibleTapeGradientTypes(rest)
     return asked == gradients_util.POSSIBLE_GRADIENT_TYPES_NONE and not derived_twice(arguments)

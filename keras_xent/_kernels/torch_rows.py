@@ -35,7 +35,9 @@ def can_be_worked_through(logits, axis, targets=None):
     if torch.compiler.is_compiling():
         steps_pay = logits.numel() < A_FEW or (torch.is_tensor(targets) and targets.requires_grad)
         return logits.dtype in COMPILED and not (steps_pay or transformed() or torch.compiler.is_exporting())
-    return not (torch.jit.is_tracing() or logits.is_neg())  # pyright: ignore[reportPrivateImportUsage]
+    # by somebody who would not see what NumPy does, and take it for a constant
+    is_watched = torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack()  # pyright: ignore[reportPrivateImportUsage]
+    return not (is_watched or logits.is_neg())
 
 
 def wide(x):
