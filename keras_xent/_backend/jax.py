@@ -66,7 +66,22 @@ def _program(function, recipe, rest, kinds):
         return [value for value in values if isinstance(value, jax.Array)]
 
     few = sum(kind.size for _, kind in kinds) < FEW
-    return jax.jit(traced, compiler_options=COMPILED_SOON if few else None), static
+    return (compiled_soon if few else jax.jit)(traced), static
+
+
+def compiled_soon(function):
+    """A function of arrays as a program that is compiled in little time, or as any other where a JAX has other options."""
+    soon, otherwise = jax.jit(function, compiler_options=COMPILED_SOON), jax.jit(function)
+
+    def run(*arguments):
+        try:
+            return soon(*arguments)
+        except jax.errors.JaxRuntimeError as error:
+            if "No such compile option" not in str(error):
+                raise
+            return otherwise(*arguments)
+
+    return run
 
 
 def is_usual(x):

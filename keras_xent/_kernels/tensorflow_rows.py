@@ -130,7 +130,7 @@ def derived_twice(arguments):
 
 
 def are_few(arguments):
-    """Whether they are left to NumPy: few numbers in eager code, at hand, of which one derivative by the first may be asked for."""
+    """Whether they are left to NumPy: few, in eager code, at hand, and one derivative at most, by the first, may be asked for."""
     logits, *rest = arguments
     if not tf.executing_eagerly() or math.prod(logits.shape) >= numpy_rows.A_FEW or "CPU" not in logits.device:
         return False

@@ -53,9 +53,9 @@ def compiled(function, mode, torch_backend="aot_eager", soon=False):
     if BACKEND == "jax":
         import jax
 
-        from .._backend.jax import COMPILED_SOON
+        from .._backend.jax import compiled_soon
 
-        return jax.jit(function, compiler_options=COMPILED_SOON if soon else None)
+        return (compiled_soon if soon else jax.jit)(function)
     import torch
 
     torch._dynamo.reset()

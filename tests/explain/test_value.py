@@ -206,3 +206,21 @@ def test_few_programs_are_compiled():
     assert 0 < compiled <= 10
     keras_xent.explain("sparse_categorical_crossentropy", y_true, y_pred)
     assert sum("backend_compile" in event for event in events) == compiled
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="the other backends compile nothing")
+def test_a_compiler_with_other_options(monkeypatch):
+    """Programs are compiled without the quick options; any other failure is told."""
+    import jax
+
+    from keras_xent._backend import jax as backend
+
+    monkeypatch.setattr(backend, "COMPILED_SOON", {"xla_an_option_of_another_release": 1})
+    program = backend.compiled_soon(lambda x: 2.0 * x)
+    assert program(3.0) == program(3.0) == 6.0
+
+    def failing(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="EXHAUSTED"):
+        backend.compiled_soon(lambda x: jax.pure_callback(failing, x, x))(jax.numpy.ones(()))
