@@ -168,6 +168,19 @@ if BACKEND == "torch":
         losses = keras_xent.sparse_categorical_crossentropy(torch.tensor([0, 1]), logits, from_logits=True)
         assert losses[0].isnan() and losses[1] == 200.0
 
+    @pytest.mark.usefixtures("both_ways")
+    @pytest.mark.parametrize("name", ["class ids", "distributions", "focal", "distillation"])
+    @pytest.mark.parametrize("place", [0, 1])
+    def test_an_infinite_logit_is_no_number(name, place):
+        """Of softmax(∞) there is none, whether the class is the target or not."""
+        function, options, y_true, logits = example(name, 3.0, 3)
+        logits[0, place] = np.inf
+        losses, gradient = value_and_gradient(
+            lambda x: getattr(keras_xent, function)(tensor(y_true), x, **options), tensor(logits)
+        )
+        for values in (losses, gradient):
+            assert np.isnan(values[0]).all() and np.isfinite(values[1:]).all()
+
     # ------------------------------------------------------------------------------------------------------ transforms
 
     def directional(function, x, times):

@@ -18,13 +18,14 @@ def work(logits, targets):
     rows, top = each(logits), logits.argmax(-1)
     depths = logits[rows, top][:, None] - logits
     slopes = np.exp(-depths)
+    of_top = slopes[rows, top]  # 1, or NaN of an infinite logit
     slopes[rows, top] = 0.0
     others, mass = slopes.sum(-1), targets.sum(-1)
-    slopes[rows, top] = 1.0
-    slopes *= (mass / (1.0 + others))[:, None]
+    slopes[rows, top] = of_top
+    slopes *= (mass / (of_top + others))[:, None]
     slopes -= targets
     balance(slopes, top, (others < 1.0) & (2.0 * targets[rows, top] > mass))
-    return expected_depth(targets, depths) + mass * np.log1p(others), slopes
+    return expected_depth(targets, depths) + mass * np.log1p(others + (of_top - 1.0)), slopes
 
 
 def expected_depth(targets, depths):

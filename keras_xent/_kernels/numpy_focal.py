@@ -19,10 +19,11 @@ def work(logits, targets, gamma):
     rows, top = each(logits), logits.argmax(-1)
     depths = logits[rows, top][:, None] - logits
     probs = np.exp(-depths)
+    of_top = probs[rows, top]  # 1, or NaN of an infinite logit
     probs[rows, top] = 0.0
     others = probs.sum(-1)
-    top_prob = 1.0 / (1.0 + others)
-    top_remainder, top_cost = others * top_prob, np.log1p(others)
+    top_prob = of_top / (of_top + others)
+    top_remainder, top_cost = others * top_prob, np.log1p(others + (of_top - 1.0))
     probs *= top_prob[:, None]
     costs = depths + top_cost[:, None]
     impossible = np.isinf(costs)
