@@ -403,7 +403,7 @@ if BACKEND == "torch":
         """In eager code, also where they have the sign bit that PyTorch keeps apart; a compiled program has its own way."""
         seen = []
         monkeypatch.setattr(numpy_rows, "A_FEW", 2**13)
-        monkeypatch.setattr(torch_rows.RowLosses, "at_once", spied(torch_rows.RowLosses.at_once, seen))
+        monkeypatch.setattr(torch_rows.RowLosses, "by_numpy", spied(torch_rows.RowLosses.by_numpy, seen))
         function, options, y_true, logits = example(name, 3.0, 7)
         losses = getattr(keras_xent, function)(torch.tensor(y_true), torch.tensor(logits), **options)
         assert len(seen) == 1

@@ -166,13 +166,14 @@ class RowLosses:
     def __call__(self, *arguments):
         """The losses, in float32."""
         if are_few(arguments):
-            return self._at_once(*arguments)
+            return self._by_numpy(*arguments)
         return (self._compiled[tf.executing_eagerly()] if self._pays(arguments) else self._plain)(*arguments)
 
     def _pays(self, arguments):
         return not derived_twice(arguments) and is_worth_a_program(arguments[0], self.shapes)
 
-    def _at_once(self, logits, *rest):
+    def _by_numpy(self, logits, *rest):
+        """The losses of a few rows, whose gradient is there before it is asked for."""
         arrays = [widened(each).numpy() for each in (logits, *rest)]
         rows = arrays[0].reshape(-1, logits.shape[-1])
         targets = arrays[1].reshape(rows.shape if arrays[1].shape == logits.shape else -1)

@@ -15,11 +15,11 @@ from torch.autograd import forward_ad
 
 from .._backend.torch import read
 from . import numpy_kl
+from .numpy_kl import FLOOR
 from .shortcuts import Kernel
 from .torch_rows import A_FEW, RowLosses, Scratch, can_be_worked_through
 
 CLOSE = 2.0**-4  # a divergence below, or below this share of what it is the difference of, is computed with care
-FLOOR = -600.0  # exp(d) is finite in float64 for d down to here, and what has less than exp(-600) has nothing
 
 
 def work(student, teacher, out, scratch, temperature):

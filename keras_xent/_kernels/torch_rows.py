@@ -109,9 +109,10 @@ class RowLosses:
         return losses if rows is logits else losses.reshape(shape[:-1])
 
     def takes_few(self, logits):
+        """Whether these are left to NumPy."""
         return self.few is not None and logits.numel() < numpy_rows.A_FEW
 
-    def at_once(self, logits, targets):
+    def by_numpy(self, logits, targets):
         """The losses of a few rows, and their gradient."""
         arrays = (wide(each.detach()).resolve_neg().numpy() for each in (logits, targets))
         weights = () if self.weights is None else (known(self.weights),)
@@ -191,7 +192,7 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def forward(kernel, logits, targets, made):
         if kernel.takes_few(logits):
-            losses, slopes = kernel.at_once(logits, targets)
+            losses, slopes = kernel.by_numpy(logits, targets)
             if made is not None:
                 made.gradient = slopes
             return losses
@@ -220,7 +221,7 @@ class _Differentiable(torch.autograd.Function):
             factors = upstream if made.factors is None else upstream * made.factors
             gradient = made.gradient.mul_(factors.unsqueeze(-1))
         elif wanted[0] and ctx.kernel.takes_few(logits):
-            gradient = (ctx.kernel.at_once(logits, targets)[1] * upstream.unsqueeze(-1)).to(logits.dtype)
+            gradient = (ctx.kernel.by_numpy(logits, targets)[1] * upstream.unsqueeze(-1)).to(logits.dtype)
         elif wanted[0]:
             gradient = empty_like(logits)
             ctx.kernel.work_through(logits, targets, gradient, upstream)
