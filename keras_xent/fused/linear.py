@@ -1,5 +1,6 @@
 """Cross-entropy from features and the kernel of the output layer, without ever holding all logits."""
 
+import importlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,8 @@ from .. import _backend, _checks, _labels
 from .._base import register, widened
 from .problem import FromFeatures, engine
 
-if keras.backend.backend() == "torch":
-    from . import torch_slopes as crossentropy
-else:
-    from . import slopes as crossentropy
+own = {"tensorflow": ".tensorflow_slopes", "torch": ".torch_slopes"}
+crossentropy = importlib.import_module(own.get(keras.backend.backend(), ".slopes"), __package__)
 
 __all__ = ["Problem", "checked", "engine", "linear_sparse_categorical_crossentropy"]
 
@@ -77,7 +76,8 @@ def linear_sparse_categorical_crossentropy(
     loss = -w_y log p_y + λ (log Σ_k exp z_k)², with p = softmax(z), z = c tanh(u / c) and u = x W + b. With label smoothing s
     the first term is -(1 - s) w_y log p_y - (s / K) Σ_k w_k log p_k; without a cap c z is u.
 
-    The logits of a chunk of rows are made, used and forgotten; the gradient makes them anew. Beside the gradients themselves
+    The logits of a chunk of rows are made, used and forgotten; the gradient makes them anew. On TensorFlow they are those of a
+    block of classes, unless `chunk_size` asks for rows. Beside the gradients themselves
     this takes the memory of one chunk, however many rows there are. Who knows beforehand what the losses will be multiplied
     with, as a `Loss` does, saves the second time: `keras_xent.LinearSparseCategoricalCrossentropy`.
 
@@ -95,7 +95,7 @@ def linear_sparse_categorical_crossentropy(
         logit_softcap: c > 0, or None: logits are bent to lie between -c and c. All else sees the bent ones.
         invalid_labels: `"error"` or `"ignore"`, for labels that are no class id; as in `sparse_categorical_crossentropy`.
         chunk_size: How many rows' logits are held at once. None: so many that they take 64 MiB in float32, or half of what
-            the kernel's gradient takes, if that is more.
+            the kernel's gradient takes, if that is more; on TensorFlow blocks of classes that take 64 MiB.
 
     Returns:
         The losses, of shape (...) and in the dtype of `features`; half precision is multiplied and summed in float32.
@@ -117,7 +117,7 @@ def linear_sparse_categorical_crossentropy(
 
     Source:
         The definition: `keras_xent.reference.linear_sparse_categorical_crossentropy`. Chunks of rows: Hsu et al., "Liger Kernel"
-        (2024); z-loss: Chowdhery et al., "PaLM" (2022), section 5; soft cap: Gemma Team, "Gemma 2" (2024), section 2.
+        (2024); blocks of classes: Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models" (2024); z-loss: Chowdhery et al., "PaLM" (2022), section 5; soft cap: Gemma Team, "Gemma 2" (2024), section 2.
     """
     options = checked(ignore_class, label_smoothing, class_weight, z_loss, logit_softcap, invalid_labels, chunk_size)
     problem = Problem(y_true, features, kernel, bias, options)

@@ -17,7 +17,8 @@ class LinearSparseCategoricalCrossentropy(FeaturesLoss):
 
     loss = Σ_i v_i loss_i / N in nats, with v the sample weights; N is the number of losses that are neither masked nor
     ignored. What each loss is multiplied with is known beforehand, so the gradients are made beside the loss, out of the same
-    logits.
+    logits. On TensorFlow the logits are made twice, in blocks of classes, where they are so many that a chunk of rows would
+    hold no more than 256: that takes no longer there, and less memory.
 
     Args:
         head: The output layer that the logits would be made with: a `Dense` without activation, or a `ReversibleEmbedding`, whose

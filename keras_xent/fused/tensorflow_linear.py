@@ -1,24 +1,24 @@
-"""Linear losses on TensorFlow: what `sweep` does, with its gradients."""
+"""Linear losses on TensorFlow: by chunks of rows or blocks of classes, with gradients."""
 
 import dataclasses
 
 import tensorflow as tf
 
+from . import tensorflow_blocks, tensorflow_sweep
 from .plan import NOT_TWICE
-from .tensorflow_sweep import sweep
 
 
 def losses(operands, plan):
     """One loss per row; its gradient makes the logits anew."""
+    way = tensorflow_blocks if tensorflow_blocks.serves(operands, plan) else tensorflow_sweep
 
     @tf.custom_gradient
     def differentiable(*primals):
-        values, *_ = sweep(filled(operands, primals), plan)
+        values, measured = way.losses(filled(operands, primals), plan)
 
         def gradient(upstream):
             with tf.control_dependencies([values]):  # side by side both would take memory
-                _, *gradients = sweep(filled(operands, primals), plan, tf.identity(upstream))
-            return fitted(gradients, primals)
+                return fitted(way.gradients(filled(operands, primals), plan, tf.identity(upstream), measured), primals)
 
         return values, gradient
 
@@ -26,15 +26,21 @@ def losses(operands, plan):
 
 
 def weighted_sum(operands, weights, plan, with_gradient):
-    """Σ_i weights_i loss_i; the gradients are made beside it, or, without `with_gradient`, anew."""
+    """Σ_i weights_i loss_i; the gradients are made beside it, or, without `with_gradient`, when they are asked for."""
+    by_blocks = tensorflow_blocks.serves(operands, plan) and (not with_gradient or tensorflow_blocks.pays(operands, plan))
+    way = tensorflow_blocks if by_blocks else tensorflow_sweep
 
     @tf.custom_gradient
     def differentiable(weights, *primals):
-        values, *gradients = sweep(filled(operands, primals), plan, tf.stop_gradient(weights) if with_gradient else None)
+        ours, made, measured = filled(operands, primals), None, None
+        if with_gradient:
+            values, *made = way.losses_and_gradients(ours, plan, tf.stop_gradient(weights))
+        else:
+            values, measured = way.losses(ours, plan)
 
         def gradient(upstream):
-            made = gradients if with_gradient else sweep(filled(operands, primals), plan, weights)[1:]
-            scaled = [None if each is None else upstream * tf.cast(each, upstream.dtype) for each in made]
+            gradients = made or way.gradients(ours, plan, weights, measured)
+            scaled = [None if each is None else upstream * tf.cast(each, upstream.dtype) for each in gradients]
             (by_weights,) = once([values], primals)
             return tf.cast(upstream * by_weights, weights.dtype), *fitted(scaled, primals)
 

@@ -12,6 +12,22 @@ PART = 2**22  # numbers of the kernel's gradient to be added at a time
 MOST_PARTS = 16
 
 
+def losses(operands, plan):
+    """One loss per row, and nothing else that would save work later."""
+    return sweep(operands, plan)[0], None
+
+
+def losses_and_gradients(operands, plan, weights):
+    """Both, from the same logits."""
+    return sweep(operands, plan, weights)
+
+
+def gradients(operands, plan, weights, nothing):
+    """Those of Σ_i weights_i loss_i by features, kernel and bias, from logits that are made anew."""
+    del nothing
+    return sweep(operands, plan, weights)[1:]
+
+
 @tf.autograph.experimental.do_not_convert
 def sweep(operands, plan, weights=None, wants=(True, True, True)):
     """The losses, and with `weights` the gradients of Σ_i weights_i loss_i by what is wanted of features, kernel and bias.
@@ -31,7 +47,7 @@ def sweep(operands, plan, weights=None, wants=(True, True, True)):
         of_chunk = tf.cast(of_chunk, sums)
         factors = None if weights is None else tf.cast(rows_of(weights, begin, size), sums)
         logits = make_logits(of_chunk, kernel, bias, plan.transposed)
-        losses, slopes = losses_and_slopes(plan.loss, logits, targets, operands.shared, factors)
+        losses, slopes = by_program(type(plan.loss).losses_and_slopes, plan.loss, logits, targets, operands.shared, factors)
         of_rows, totals = [losses], dict(totals)
         if slopes is None:
             return of_rows, totals
@@ -53,16 +69,16 @@ def sweep(operands, plan, weights=None, wants=(True, True, True)):
     return of_rows[0], of_rows[1] if wants[0] else None, by_kernel, totals.get("bias")
 
 
-def losses_and_slopes(loss, logits, *given):
-    """What `loss.losses_and_slopes` gives, by a program of its own where that pays: alone, each operation would write as much."""
-    program, shapes = compiled(loss)
-    return (program if loss.is_one_loop and is_worth_a_program(logits, shapes) else loss.losses_and_slopes)(logits, *given)
+def by_program(function, loss, logits, *given):
+    """`function(loss, logits, ...)`, by a program of its own where that pays: alone, each operation would write as much."""
+    program, shapes = compiled(function, loss)
+    return program(logits, *given) if loss.is_one_loop and is_worth_a_program(logits, shapes) else function(loss, logits, *given)
 
 
 @functools.lru_cache(maxsize=64)
-def compiled(loss):
+def compiled(function, loss):
     """That program, and the shapes that it was compiled for."""
-    return tf.function(loss.losses_and_slopes, autograph=False, jit_compile=True), set()
+    return tf.function(functools.partial(function, loss), autograph=False, jit_compile=True), set()
 
 
 def zeros_in_parts(num_classes, hidden, dtype, transposed):

@@ -108,12 +108,23 @@ def test_two_soft_caps():
         loss(LABELS, np.ones((4, HIDDEN), "float32"))
 
 
+@pytest.fixture(params=[4, None], ids=["rows", "usual"])
+def chunk_size(request, monkeypatch):
+    """Chunks of rows, or what is chosen: on TensorFlow blocks of classes, of few logits."""
+    if BACKEND == "tensorflow":
+        from keras_xent.fused import plan, tensorflow_classes
+
+        monkeypatch.setattr(plan, "CHUNK", 100)
+        monkeypatch.setattr(tensorflow_classes, "CHUNK", 100)
+    return request.param
+
+
 @pytest.mark.parametrize("reduced", [False, True])
-def test_second_derivatives(reduced):
+def test_second_derivatives(reduced, chunk_size):
     """Refused, rather than wrong."""
     problem = Problem()
     labels, kernel = tensor(problem.labels), tensor(problem.kernel)
-    options = keras_xent.fused.linear.checked(None, 0.0, None, 0.0, None, "error", 4)
+    options = keras_xent.fused.linear.checked(None, 0.0, None, 0.0, None, "error", chunk_size)
 
     def loss(x):
         made = keras_xent.fused.linear.Problem(labels, x, kernel, None, options)
@@ -143,11 +154,11 @@ def test_second_derivatives(reduced):
             slopes.square().sum().backward()
 
 
-def test_features_of_a_gradient_by_weights():
+def test_features_of_a_gradient_by_weights(chunk_size):
     """Refused, rather than nothing at all in silence."""
     problem = Problem()
     labels, kernel, x, weights = map(tensor, (problem.labels, problem.kernel, problem.features, problem.upstream))
-    options = keras_xent.fused.linear.checked(None, 0.0, None, 0.0, None, "error", 4)
+    options = keras_xent.fused.linear.checked(None, 0.0, None, 0.0, None, "error", chunk_size)
 
     def loss(x, weights):
         return keras_xent.fused.linear.Problem(labels, x, kernel, None, options).weighted_sum(weights)
@@ -176,11 +187,11 @@ def test_features_of_a_gradient_by_weights():
 
 
 @pytest.mark.parametrize("reduced", [False, True])
-def test_forward_mode(reduced):
+def test_forward_mode(reduced, chunk_size):
     """Refused on each backend: on JAX by JAX itself, elsewhere with what to do instead."""
     problem = Problem()
     labels, kernel, x = tensor(problem.labels), tensor(problem.kernel), tensor(problem.features)
-    options = keras_xent.fused.linear.checked(None, 0.0, None, 0.0, None, "error", 4)
+    options = keras_xent.fused.linear.checked(None, 0.0, None, 0.0, None, "error", chunk_size)
 
     def loss(x):
         made = keras_xent.fused.linear.Problem(labels, x, kernel, None, options)
