@@ -117,7 +117,8 @@ def linear_sparse_categorical_crossentropy(
 
     Source:
         The definition: `keras_xent.reference.linear_sparse_categorical_crossentropy`. Chunks of rows: Hsu et al., "Liger Kernel"
-        (2024); blocks of classes: Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models" (2024); z-loss: Chowdhery et al., "PaLM" (2022), section 5; soft cap: Gemma Team, "Gemma 2" (2024), section 2.
+        (2024); blocks of classes: Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models" (2024); z-loss: Chowdhery
+        et al., "PaLM" (2022), section 5; soft cap: Gemma Team, "Gemma 2" (2024), section 2.
     """
     options = checked(ignore_class, label_smoothing, class_weight, z_loss, logit_softcap, invalid_labels, chunk_size)
     problem = Problem(y_true, features, kernel, bias, options)

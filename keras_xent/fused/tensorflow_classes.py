@@ -59,9 +59,8 @@ class Classes:
         if is_compiled():
             return tf.zeros(self.shape(self.number, axis), self.sums)
         first, others = (self.shape(size, axis) for size in (self.blocks.first, self.blocks.size))
-        return tf.zeros(first, self.sums), tf.TensorArray(
-            self.sums, self.blocks.turns, clear_after_read=False, element_shape=others
-        )
+        blocks = tf.TensorArray(self.sums, self.blocks.turns, clear_after_read=False, element_shape=others)
+        return tf.zeros(first, self.sums), blocks
 
     def shape(self, size, axis):
         """That of the gradient of so many classes."""
