@@ -183,6 +183,42 @@ if BACKEND == "tensorflow":
         assert (np.abs(gradient - right_by_kernel) <= 64 * 2.0**-23 * np.abs(right_by_kernel).max()).all()
         assert small_blocks
 
+    def unscaled(one, other):
+        """The sums of two blocks, each measured from its own largest logit."""
+        top_logit = ops.maximum(one.top_logit, other.top_logit)
+        return one._replace(
+            top_logit=top_logit, others=one.others + other.others, target_logit=one.target_logit + other.target_logit
+        )
+
+    def target_of_the_last_block(one, other):
+        """The target's logit is forgotten when the next block has none."""
+        return joined(one, other)._replace(target_logit=other.target_logit)
+
+    def mean_upstream(operands, plan, weights, measured, gradients=tensorflow_blocks.gradients):
+        """The gradient of a mean, whatever each loss is multiplied with."""
+        return gradients(operands, plan, tf.ones_like(weights) * tf.reduce_mean(weights), measured)
+
+    def stale_first_block(gradient, axis, turn, first, part, added=tensorflow_blocks.added):
+        """The first block of the gradient is forgotten."""
+        return added(gradient, axis, turn, first, tf.zeros_like(part) if turn is None else part)
+
+    @pytest.mark.parametrize(
+        ("name", "trap"),
+        [
+            ("joined", unscaled),
+            ("joined", target_of_the_last_block),
+            ("gradients", mean_upstream),
+            ("added", stale_first_block),
+        ],
+    )
+    def test_traps_are_caught(name, trap, monkeypatch):
+        """Errors planted one by one: the definition finds each."""
+        problem = Problem(rows=21)
+        expected = problem.expected()
+        assert not any(far_off(problem.actual(), expected))
+        monkeypatch.setattr(tensorflow_blocks, name, trap)
+        assert any(far_off(problem.actual(), expected))
+
     def test_no_tensor_of_the_graph_is_larger_than_a_block_or_the_kernel(monkeypatch):
         monkeypatch.setattr(tensorflow_classes, "CHUNK", 2**12)
         monkeypatch.setattr(tensorflow_classes, "ROWS", 2**11)
