@@ -30,6 +30,7 @@ def losses_and_gradients(operands, plan, weights):
     return values, *gradients(operands, plan, weights, measured)
 
 
+@tf.autograph.experimental.do_not_convert
 def losses(operands, plan):
     """One loss per row, and what was measured of the rows."""
     classes = Classes(operands, plan)
@@ -57,6 +58,7 @@ def measure_more(loss, logits, ids, even, before):
     return measured if before is None else joined(before, measured)
 
 
+@tf.autograph.experimental.do_not_convert
 def gradients(operands, plan, weights, measured):
     """Those of Σ_i weights_i loss_i by features, kernel and bias. A weight of 0 removes a row, whatever its logits are."""
     classes = Classes(operands, plan)
