@@ -9,6 +9,7 @@ from keras_xent.fused import linear
 from keras_xent.fused.slopes import SparseCrossentropy, joined
 
 from ..backends import BACKEND, MODES, array, tensor, value_and_gradient
+from . import test_training
 from .problems import CLASSES, Problem, far_off
 from .test_against_reference import ALL, NO_OPTIONS, OPTIONS
 
@@ -166,6 +167,12 @@ if BACKEND == "tensorflow":
         given = [tensor(each) for each in (problem.labels, problem.features, problem.kernel, problem.bias)]
         linear.Problem(*given, options).weighted_sum(tensor(problem.upstream))
         assert not small_blocks
+
+    @pytest.mark.parametrize("kind", test_training.SOME)
+    def test_a_model_trains_as_with_logits(kind, monkeypatch, small_blocks):
+        monkeypatch.setattr(plan, "CHUNK", 40)
+        test_training.test_same_weights_as_with_logits(kind, "options")
+        assert small_blocks
 
     @pytest.mark.parametrize("mode", MODES)
     def test_half_precision_is_summed_in_float32(mode, small_blocks):
