@@ -25,7 +25,7 @@ def row_gradients(
     kernel: str, logits: Tensor, targets: Tensor, numbers: Sequence[float], weights: Tensor | None, upstream: Tensor
 ) -> Tensor:
     """Their gradient by the logits."""
-    gradient = torch_rows.empty_like(logits)
+    gradient = logits.new_empty(logits.shape)
     working(kernel, numbers, weights).work_through(logits, targets, gradient, upstream)
     return gradient
 
@@ -35,7 +35,7 @@ def row_losses_and_gradient(
     kernel: str, logits: Tensor, targets: Tensor, numbers: Sequence[float], weights: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The losses, and their gradient but for the factors, which come last."""
-    gradient = torch_rows.empty_like(logits)
+    gradient = logits.new_empty(logits.shape)
     losses, factors = working(kernel, numbers, weights).work_through(logits, targets, gradient)
     return losses, gradient, factors
 

@@ -17,7 +17,8 @@ from .._backend.torch import read
 from . import numpy_kl
 from .numpy_kl import FLOOR
 from .shortcuts import Kernel
-from .torch_rows import A_FEW, RowLosses, Scratch, can_be_worked_through
+from .torch_blocks import Scratch
+from .torch_rows import A_FEW, RowLosses, can_be_worked_through
 
 CLOSE = 2.0**-4  # a divergence below, or below this share of what it is the difference of, is computed with care
 

@@ -1,4 +1,4 @@
-"""What kernels on PyTorch's CPU have in common: rows in blocks, and memory that is not paid for page by page.
+"""What kernels on PyTorch's CPU have in common: rows in blocks, and little new memory.
 
 Eager PyTorch writes the result of each operation to memory that is new, and the pages of new memory cost more than the
 arithmetic. So a kernel works through blocks of rows in memory that it uses again, and the gradient is its only large tensor.
@@ -9,16 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 
 from .._backend.torch import read
 from . import numpy_rows
+from .torch_blocks import Scratch, is_one_block, over_blocks
 
-BLOCK = 2**19  # so many elements: a block stays in the cache, and its operations are worth sharing between cores
-A_FEW = 2**16  # elements: not worth a large page, nor a call out of a compiled program
+A_FEW = 2**16  # elements: not worth a call out of a compiled program
 HALF_PRECISION = torch.float16, torch.bfloat16
 COMPILED = torch.float32, torch.float64, *HALF_PRECISION
 
@@ -43,33 +42,6 @@ def can_be_worked_through(logits, axis, targets=None):
 def wide(x):
     """Half precision is summed in float32."""
     return x.float() if x.dtype in HALF_PRECISION else x
-
-
-def blocks(rows):
-    """Slices of a matrix's rows."""
-    size = max(1, BLOCK // max(1, rows.shape[1]))
-    return [slice(begin, min(begin + size, len(rows))) for begin in range(0, len(rows), size)]
-
-
-def empty_like(rows):
-    """New memory, in large pages where there are any: NumPy asks for them, PyTorch does not. First use is four times as fast."""
-    if rows.numel() < A_FEW:
-        return torch.empty(rows.shape, dtype=rows.dtype)
-    return torch.from_numpy(np.empty(rows.shape, f"uint{8 * rows.itemsize}")).view(rows.dtype)
-
-
-class Scratch:
-    """Memory for blocks, used again from one block to the next."""
-
-    def __init__(self):
-        self.buffers = {}
-
-    def like(self, rows, name="", dtype=None):
-        """Some of it, of the shape of a block; another name is other memory."""
-        buffer = self.buffers.get(name)
-        if buffer is None or len(buffer) < len(rows):
-            buffer = self.buffers[name] = torch.empty(rows.shape, dtype=dtype or rows.dtype)
-        return buffer[: len(rows)]
 
 
 @dataclass(frozen=True)
@@ -124,14 +96,15 @@ class RowLosses:
 
         Where it is known what the losses' own gradient is (`upstream`), it has been, by both.
         """
-        scratch, weights = Scratch(), () if self.weights is None else (known(self.weights),)
-        if logits.numel() <= BLOCK:  # one block
-            return self.work_on(logits, targets, gradient, upstream, scratch, weights)
-        parts = []
-        for rows in blocks(logits):
+        weights = () if self.weights is None else (known(self.weights),)
+        if is_one_block(logits):
+            return self.work_on(logits, targets, gradient, upstream, Scratch(), weights)
+
+        def work(rows, scratch):
             of_block, pulled = (None if each is None else each[rows] for each in (gradient, upstream))
-            parts.append(self.work_on(logits[rows], targets[rows], of_block, pulled, scratch, weights))
-        return [torch.cat(each) for each in zip(*parts, strict=True)]
+            return self.work_on(logits[rows], targets[rows], of_block, pulled, scratch, weights)
+
+        return [torch.cat(each) for each in zip(*over_blocks(work, logits), strict=True)]
 
     def work_on(self, logits, targets, gradient, upstream, scratch, weights):
         """The same of a block."""
@@ -198,7 +171,7 @@ class _Differentiable(torch.autograd.Function):
             return losses
         if made is None:
             return kernel.work_through(logits, targets)[0]
-        made.gradient = empty_like(logits)
+        made.gradient = logits.new_empty(logits.shape)
         losses, made.factors = kernel.work_through(logits, targets, made.gradient)
         return losses
 
@@ -223,7 +196,7 @@ class _Differentiable(torch.autograd.Function):
         elif wanted[0] and ctx.kernel.takes_few(logits):
             gradient = (ctx.kernel.by_numpy(logits, targets)[1] * upstream.unsqueeze(-1)).to(logits.dtype)
         elif wanted[0]:
-            gradient = empty_like(logits)
+            gradient = logits.new_empty(logits.shape)
             ctx.kernel.work_through(logits, targets, gradient, upstream)
         return None, gradient, None, None
 

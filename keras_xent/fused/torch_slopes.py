@@ -5,7 +5,7 @@ Each operation of eager PyTorch goes through memory once more, so a chunk is wor
 
 import torch
 
-from .._kernels.torch_rows import Scratch, blocks
+from .._kernels.torch_blocks import Scratch, over_blocks
 from . import slopes
 
 
@@ -14,11 +14,17 @@ class SparseCrossentropy(slopes.SparseCrossentropy):
 
     def losses_and_slopes(self, raw_logits, targets, shared, factors=None):
         """One loss per row, and what `factors`, if given, make of the slopes by the raw logits; a factor of 0 makes them 0."""
-        (labels,), (class_weight,), scratch = targets, shared, Scratch()
+        (labels,), (class_weight,) = targets, shared
         losses = raw_logits.new_empty(len(raw_logits))
-        for block in blocks(raw_logits) if raw_logits.device.type == "cpu" else [slice(None)]:
+
+        def work_on(block, scratch):
             of_block = None if factors is None else factors[block]
             losses[block] = work(raw_logits[block], labels[block], class_weight, self, of_block, scratch)
+
+        if raw_logits.device.type == "cpu":
+            over_blocks(work_on, raw_logits)
+        else:
+            work_on(slice(None), Scratch())
         return losses, None if factors is None else raw_logits
 
 

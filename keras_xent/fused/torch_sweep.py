@@ -2,8 +2,6 @@
 
 import torch
 
-from .._kernels.torch_rows import empty_like
-
 
 def sweep(operands, plan, weights=None, wants=(True, True, True)):
     """The losses, and with `weights` the gradients of Σ_i weights_i loss_i by what is wanted of features, kernel and bias.
@@ -21,7 +19,7 @@ def sweep(operands, plan, weights=None, wants=(True, True, True)):
         by_kernel = zeros_like_kernel(kernel, losses.dtype) if wants[1] else None
         by_bias = losses.new_zeros(kernel.shape[1]) if wants[2] and bias is not None else None
     size = plan.rows(kernel.shape[1], kernel.shape[0], len(features))
-    buffer = memory(min(size, len(features)), kernel.shape[1], losses)
+    buffer = losses.new_empty(min(size, len(features)), kernel.shape[1])
     for begin in range(0, len(features), size):
         rows = slice(begin, min(begin + size, len(features)))
         of_chunk = features[rows].to(kernel.dtype)
@@ -46,7 +44,7 @@ def top_classes(operands, plan):
     kernel = kernel.t() if plan.transposed else kernel
     found = torch.empty(len(features), dtype=torch.int64, device=features.device)
     size = plan.rows(kernel.shape[1], kernel.shape[0], len(features))
-    buffer = memory(min(size, len(features)), kernel.shape[1], features.new_empty(0, dtype=wide(features)))
+    buffer = features.new_empty(min(size, len(features)), kernel.shape[1], dtype=wide(features))
     for begin in range(0, len(features), size):
         of_chunk = features[begin : begin + size].to(kernel.dtype)
         logits = make_logits(of_chunk, kernel, operands.bias, out=buffer[: len(of_chunk)])
@@ -60,8 +58,6 @@ def top_classes(operands, plan):
 def make_logits(features, kernel, bias, transposed=False, out=None):
     """x W + b, in a dtype of at least float32."""
     kernel = kernel.t() if transposed else kernel
-    if out is None:
-        out = memory(len(features), kernel.shape[1], features.new_empty(0, dtype=wide(features)))
     logits = multiply(features.to(kernel.dtype), kernel, out)
     return logits if bias is None else logits.add_(bias.to(logits.dtype))
 
@@ -92,15 +88,9 @@ def accumulate(total, one, other):
         total.add_(multiply(one, other.to(one.dtype)))
 
 
-def memory(rows, columns, like):
-    """New memory of a matrix, in large pages where there are any."""
-    shape_only = like.new_empty(()).expand(rows, columns)
-    return empty_like(shape_only) if like.device.type == "cpu" else like.new_empty(rows, columns)
-
-
 def zeros_like_kernel(kernel, dtype):
     """Zeros of the kernel's shape, laid out as it is: the transpose of a table stays one."""
     turned = kernel.t().is_contiguous() and not kernel.is_contiguous()
     shape = kernel.t().shape if turned else kernel.shape
-    zeros = memory(shape[0], shape[1], kernel.new_empty(0, dtype=dtype)).zero_()
+    zeros = kernel.new_zeros(shape, dtype=dtype)
     return zeros.t() if turned else zeros
