@@ -14,6 +14,7 @@ from .test_kernels_torch import KL, every_loss, example
 
 if BACKEND == "torch":
     import torch
+    from torch.autograd import forward_ad
 
     from keras_xent._kernels import numpy_rows, torch_blocks, torch_kl
 
@@ -112,6 +113,21 @@ if BACKEND == "torch":
             torch.testing.assert_close(losses, expected)
             torch.testing.assert_close(dense, expected)
 
+    @every_loss
+    def test_forward_mode(name, monkeypatch):
+        """Whose tangents the threads do not see; nor do they try to follow them."""
+        function, options, y_true, logits = example(name, 3.0, 5, rows=50)
+        y_true, logits = torch.tensor(y_true), torch.tensor(logits)
+
+        def tangent():
+            with forward_ad.dual_level():
+                losses = getattr(keras_xent, function)(y_true, forward_ad.make_dual(logits, logits.cos()), **options)
+                return forward_ad.unpack_dual(losses).tangent
+
+        alone = tangent()
+        with shared(monkeypatch):
+            torch.testing.assert_close(tangent(), alone, rtol=0.0, atol=0.0)
+
     # -------------------------------------------------------------------------------------------- what happens to the process
 
     def test_one_thread_shares_with_nobody(monkeypatch, seen):
@@ -167,6 +183,28 @@ if BACKEND == "torch":
             for caller in callers:
                 caller.join()
         assert len(found) == 80 and all(torch.equal(each, expected) for each in found)
+
+    @pytest.mark.parametrize("used_before", [True, False])
+    def test_a_loss_after_the_end_of_the_main_thread(used_before):
+        """When no thread can be begun: in a thread that goes on, and in what is called at exit."""
+        program = f"""
+import atexit, threading, torch
+from keras_xent._kernels import torch_blocks
+torch.set_num_threads(3)
+torch_blocks.SHARED, torch_blocks.BLOCK_OF_THREAD, torch_blocks.BLOCKS_PER_THREAD = 1, 40, 1
+begins = lambda: torch_blocks.over_blocks(lambda block, scratch: block.start, torch.zeros(100, 5))
+count = lambda: sum(one is not None for one in begins())
+if {used_before}:
+    count()
+def late():
+    threading.main_thread().join()
+    print("thread", count(), flush=True)
+threading.Thread(target=late).start()
+atexit.register(lambda: print("exit", count(), flush=True))
+"""
+        done = subprocess.run([sys.executable, "-c", program], timeout=120, capture_output=True, text=True, check=False)
+        assert sorted(done.stdout.split()) == ["13", "13", "exit", "thread"], done.stderr
+        assert done.returncode == 0
 
     def test_a_forked_process_has_threads_of_its_own():
         """It would wait for those of its parent for ever."""

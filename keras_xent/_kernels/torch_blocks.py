@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
+from torch.autograd import forward_ad
 
 BLOCK = 2**19  # so many elements stay in the cache
 SHARED = 2**23  # so many are worth handing to threads
@@ -31,11 +32,16 @@ def over_blocks(work, rows):
 
     def take_blocks():
         scratch = Scratch()
-        with torch.inference_mode(in_inference), torch.no_grad():  # each thread has switches of its own
+        # each thread has switches of its own, and what is made here has no derivative
+        with torch.inference_mode(in_inference), torch.no_grad(), forward_ad._set_fwd_grad_enabled(False):
             while (place := next(places)) < len(todo):
                 made[place] = work(todo[place], scratch)
 
-    turns = [team(threads).submit(take_blocks) for _ in range(threads)]
+    turns = []
+    try:
+        turns += (team(threads).submit(take_blocks) for _ in range(threads))
+    except RuntimeError:  # no thread is begun once the interpreter is about to end: this one takes what is left
+        take_blocks()
     wait(turns)
     for turn in turns:
         turn.result()  # raises what was raised there
