@@ -26,9 +26,7 @@ def over_blocks(work, rows):
         scratch = Scratch()
         return [work(block, scratch) for block in blocks(rows, BLOCK)]
     todo = blocks(rows, min(BLOCK_OF_THREAD, rows.numel() // (BLOCKS_PER_THREAD * threads)))
-    made, places = [None] * len(todo), itertools.count()
-
-    in_inference = torch.is_inference_mode_enabled()
+    made, places, in_inference = [None] * len(todo), itertools.count(), torch.is_inference_mode_enabled()
 
     def take_blocks():
         scratch = Scratch()
@@ -86,7 +84,7 @@ def team(threads):
 
 
 def assembled(threads):
-    """New ones."""
+    """New threads, all of which are there when this returns: none is to set its number while others begin."""
     others, all_there = torch.get_num_threads(), threading.Event()
     pool = ThreadPoolExecutor(threads, "keras_xent", initializer=be_alone)
     try:
