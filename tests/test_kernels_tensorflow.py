@@ -14,7 +14,7 @@ from keras_xent import _kernels, reference
 from .backends import BACKEND
 from .cases import one_hot
 from .kernels import taken
-from .test_kernels import FLUSHED, inputs
+from .test_kernels import FLUSHED, check_leaders, inputs, leaders
 
 if BACKEND == "tensorflow":
     import tensorflow as tf
@@ -185,6 +185,17 @@ if BACKEND == "tensorflow":
                 actual = tf.function(function, jit_compile=jit_compile)(tf.constant(logits))
                 right = getattr(reference, name + suffix)(y_true, logits, from_logits=True)
                 assert (np.abs(actual - right) <= 64 * 2.0**-23 * np.abs(right) + FLUSHED).all()
+
+    @leaders
+    @pytest.mark.parametrize("jit_compile", [False, True])
+    def test_a_compiled_leader_of_soft_targets(share, num_classes, jit_compile, monkeypatch):
+        monkeypatch.setattr(tensorflow_rows, "LARGE", 1)
+        losses = functools.partial(keras_xent.categorical_crossentropy, from_logits=True)
+
+        def of(targets, logits):
+            return tf.function(gradient(functools.partial(losses, targets)), jit_compile=jit_compile)(tf.constant(logits))
+
+        check_leaders(share, num_classes, of)
 
     @pytest.mark.parametrize("mode", ["graph", "XLA"])
     @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])

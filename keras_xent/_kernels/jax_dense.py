@@ -5,7 +5,7 @@ With m the largest logit, x_k = m - z_k, S = Σ_k exp(-x_k), M = Σ_k t_k:
 loss = Σ_k t_k x_k + M log S;  d loss / dz_k = M exp(-x_k) / S - t_k;  d loss / dt_k = x_k + log S
 
 Where S < 2 there is one top class, which has most of the prediction, and r = S - 1 is summed without it: log S is log1p(r). If it
-also has most of the target, its gradient is (M - t) - M r / S, in which 1 is not taken from 1.
+also has most of the target, its gradient is U - M r / S, U being the other classes' targets: 1 is not taken from 1.
 """
 
 from jax import lax
@@ -16,26 +16,31 @@ from .shortcuts import Kernel
 
 
 def measure(logits, targets):
-    """The losses; m, M, S, r and log S."""
+    """The losses; m, M, U, S, r and log S."""
     top_logit, mass = largest(logits), apart(lambda _, targets: summed(targets), targets)
     total = apart(lambda _, logits, top: summed(jnp.exp(logits - top)), logits, top_logit)
     confident = total < 2.0
-    others = if_any(confident, sum_below_top, total - 1.0, logits, top_logit)
+    others, rest = if_any(confident, sums_below_top, (total - 1.0, mass), logits, top_logit, targets)
     log_total = jnp.log(total)
     log_total += lax.stop_gradient(jnp.where(confident, jnp.log1p(others) - log_total, 0.0))
     losses = expected_depth(logits, targets, top_logit) + mass * log_total
-    return losses, (top_logit, mass, total, others, log_total)
+    return losses, (top_logit, mass, rest, total, others, log_total)
 
 
-def sum_below_top(logits, top_logit):
-    """Σ exp(z_k - m) of the classes whose logits are smaller than m."""
+def sums_below_top(logits, top_logit, targets):
+    """Σ exp(z_k - m) and Σ t_k of the classes whose logits are smaller than m."""
 
-    def reduce(one, top_logit, logits):
+    def is_below(one, depths):
+        return jnp.minimum(lax.stop_gradient(depths) * (LARGEST * one), one)
+
+    def powers(one, top_logit, logits):
         depths = top_logit - logits
-        is_below = jnp.minimum(lax.stop_gradient(depths) * (LARGEST * one), one)
-        return summed(jnp.exp(-depths) * is_below)
+        return summed(jnp.exp(-depths) * is_below(one, depths))
 
-    return apart(reduce, top_logit, logits)
+    def masses(one, targets, top_logit, logits):
+        return summed(targets * is_below(one, top_logit - logits))
+
+    return apart(powers, top_logit, logits), apart(masses, targets, top_logit, logits)
 
 
 def expected_depth(logits, targets, top_logit):
@@ -61,9 +66,9 @@ def careful_depth(*rows):
 
 def slopes(arguments, measured):
     """d loss / dz."""
-    (logits, targets), (top_logit, mass, total, others, _) = arguments, measured
+    (logits, targets), (top_logit, mass, rest, total, others, _) = arguments, measured
     leads = (logits == top_logit) & (total < 2.0) & (2.0 * targets > mass)
-    of_leader = (mass - targets) - mass * others / total
+    of_leader = rest - mass * others / total
     return jnp.where(leads, of_leader, jnp.exp(logits - top_logit) * (mass / total) - targets)
 
 

@@ -57,6 +57,14 @@ def summed(element, *rows):
     return total + sums(element(*rest)) if PARTS * size < num_classes else total
 
 
+def summed_together(elements, *rows):
+    """Σ_k of both of the two `elements(row_k, ...)`, in a compiled program by one loop: as a sum of complex numbers."""
+    if not sums_parts(*rows):
+        return [*map(sums, elements(*rows))]
+    total = summed(lambda *rows: tf.complex(*elements(*rows)), *rows)
+    return tf.math.real(total), tf.math.imag(total)
+
+
 def sums_parts(*rows):
     """Whether rows are that long, in a compiled program, and it is known how long each is."""
     widths = [*map(width, rows)]
