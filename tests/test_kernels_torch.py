@@ -54,6 +54,24 @@ def without_kernels(monkeypatch):
         monkeypatch.setattr(_kernels, name, None)
 
 
+def differing_probs(teacher, student, temperature):
+    """What d loss / d s, which is T (q - p), is the difference of."""
+    return temperature * sum(np.exp(log_softmax(np.float64(logits) / temperature, -1)) for logits in (teacher, student))
+
+
+def assert_within_64_epsilon(losses_of, function, options, y_true, logits):
+    """Of the definition, element by element, whatever the gradient of each loss is multiplied with."""
+    pull = np.linspace(0.5, 2.0, len(logits)).astype("float32")
+    losses, gradient = value_and_gradient(lambda x: tensor(pull) * losses_of(x), tensor(logits))
+    with np.errstate(all="ignore"):
+        expected = pull * getattr(reference, function)(y_true, logits, **options)
+        slope = pull[:, None] * getattr(reference, f"{function}_gradient")(y_true, logits, **options)
+    # where a student's probability is next to its teacher's, the slope is the difference of two, as it is in the steps
+    parts = np.abs(slope) if function != KL else pull[:, None] * differing_probs(y_true, logits, options["temperature"])
+    for actual, right, size in ((losses, expected, expected), (gradient, slope, parts)):
+        assert (np.abs(actual - right) <= 64 * 2.0**-23 * np.abs(size) + FLUSHED).all()
+
+
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
 if BACKEND == "torch":
@@ -87,23 +105,9 @@ if BACKEND == "torch":
     @pytest.mark.parametrize("scale", [0.01, 1.0, 10.0, 30.0, 1000.0])
     @every_loss
     def test_within_64_epsilon(name, scale, num_classes):
-        """Of the definition, element by element, whatever the gradient of each loss is multiplied with."""
         function, options, y_true, logits = example(name, scale, num_classes)
-        pull = np.linspace(0.5, 2.0, len(logits)).astype("float32")
-        losses, gradient = value_and_gradient(
-            lambda x: tensor(pull) * getattr(keras_xent, function)(tensor(y_true), x, **options), tensor(logits)
-        )
-        with np.errstate(all="ignore"):
-            expected = pull * getattr(reference, function)(y_true, logits, **options)
-            slope = pull[:, None] * getattr(reference, f"{function}_gradient")(y_true, logits, **options)
-        # where a student's probability is next to its teacher's, the slope is the difference of two, as it is in the steps
-        parts = np.abs(slope) if function != KL else pull[:, None] * differing_probs(y_true, logits, options["temperature"])
-        for actual, right, size in ((losses, expected, expected), (gradient, slope, parts)):
-            assert (np.abs(actual - right) <= 64 * 2.0**-23 * np.abs(size) + FLUSHED).all()
-
-    def differing_probs(teacher, student, temperature):
-        """What d loss / d s, which is T (q - p), is the difference of."""
-        return temperature * sum(np.exp(log_softmax(np.float64(logits) / temperature, -1)) for logits in (teacher, student))
+        losses_of = lambda x: getattr(keras_xent, function)(tensor(y_true), x, **options)  # noqa: E731
+        assert_within_64_epsilon(losses_of, function, options, y_true, logits)
 
     @pytest.mark.usefixtures("both_ways")
     @pytest.mark.parametrize("distance", [0.0, 1e-6, 1e-4, 1e-2])

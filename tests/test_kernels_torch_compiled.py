@@ -1,4 +1,6 @@
-"""The kernels inside `torch.compile`: compiled programs call them, and compute what is computed without."""
+"""The kernels inside `torch.compile`: they are part of compiled programs, which compute what is computed without."""
+
+import dataclasses
 
 import keras
 import numpy as np
@@ -8,29 +10,45 @@ import keras_xent
 
 from .backends import BACKEND, tensor
 from .cases import LOSS_CLASSES
-from .test_kernels_torch import example, without_kernels
+from .test_kernels import check_leaders, leaders
+from .test_kernels_torch import assert_within_64_epsilon, every_loss, example, without_kernels
 
 if BACKEND == "torch":
     import torch
+    from torch._dynamo.backends.common import aot_autograd
+    from torch._functorch.aot_autograd import make_boxed_func
+    from torch.autograd import forward_ad
 
-    from keras_xent._kernels import torch_rows
-    from keras_xent._kernels.torch_compiled import row_losses, row_losses_and_gradient
+    from keras_xent._kernels import (
+        torch_binary,
+        torch_binary_focal,
+        torch_compiled,
+        torch_dense,
+        torch_focal,
+        torch_kl,
+        torch_sparse,
+    )
 
-    @pytest.fixture(autouse=True)
-    def few_are_enough(monkeypatch):
-        """As kernels are called from where there are many logits."""
-        monkeypatch.setattr(torch_rows, "A_FEW", 1)
+    MODULES = torch_binary, torch_binary_focal, torch_dense, torch_focal, torch_kl, torch_sparse
+
+    @pytest.fixture(params=["called", "formula"])
+    def way(request, monkeypatch):
+        """Compiled programs call a kernel, as they do a costly one from where there are many logits, or have its formula."""
+        for module in MODULES:
+            many = {"called": 1, "formula": 2**60}[request.param]
+            monkeypatch.setattr(module, "FORMULA", dataclasses.replace(module.FORMULA, many=many))
+        return request.param
 
     def compiled(function, dynamic=None):
-        """As one program, and the list of the programs that it has become."""
+        """As one program, and the list of what a compiler has made of it: forward, and backward when that is asked for."""
         programs = []
 
-        def backend(program, inputs):
+        def keep(program, inputs):
             programs.append(str(program.graph))
-            return torch._dynamo.lookup_backend("aot_eager")(program, inputs)
+            return make_boxed_func(program.forward)
 
         torch._dynamo.reset()
-        return torch.compile(function, backend=backend, fullgraph=True, dynamic=dynamic), programs
+        return torch.compile(function, backend=aot_autograd(fw_compiler=keep), fullgraph=True, dynamic=dynamic), programs
 
     def loss_of(function, options):
         """Not reduced."""
@@ -45,7 +63,7 @@ if BACKEND == "torch":
     NAMES = ["class ids", "distributions", "focal", "binary", "binary, weighed", "binary focal, gamma 0.5", "distillation"]
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_compiled_programs_call_kernels(name):
+    def test_compiled_programs_have_kernels(name, way):
         """Also for batches of another size, and for rows with two leading axes."""
         function, options, y_true, logits = example(name, 3.0, 5, rows=8)
         loss = loss_of(function, options)
@@ -54,9 +72,33 @@ if BACKEND == "torch":
             given = tensor(y_true[:rows]), tensor(logits[:rows])
             for one, other in zip(losses_and_gradient(program, *given), losses_and_gradient(loss, *given), strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+        calls = [graph.count("keras_xent.row") for graph in graphs]
+        assert calls == [1 if way == "called" else 0, 0] * (
+            len(calls) // 2
+        )  # forward and backward, each anew if it was compiled again
         shaped = tensor(y_true).reshape(2, 4, *y_true.shape[1:]), tensor(logits).reshape(2, 4, 5)
         torch.testing.assert_close(program(*shaped), loss(*shaped), rtol=1e-6, atol=1e-7)
-        assert all(graph.count("keras_xent.row_losses") == 1 for graph in graphs)
+
+    @pytest.mark.parametrize("scale", [0.01, 3.0, 30.0, 1000.0])
+    @every_loss
+    def test_formulas_are_within_64_epsilon(name, scale):
+        function, options, y_true, logits = example(name, scale, 7)
+        targets = tensor(y_true)
+        program, _ = compiled(lambda x: getattr(keras_xent, function)(targets, x, **options))
+        assert_within_64_epsilon(program, function, options, y_true, logits)
+
+    @pytest.mark.parametrize("name", ["distributions", "focal", "binary", "binary, weighed", "binary focal", "distillation"])
+    def test_formulas_at_infinite_logits(name):
+        """What is computed without a compiler, and NaN for rows of NaN alone."""
+        function, options, _, _ = example(name, 3.0, 3)
+        program, _ = compiled(lambda y_true, x: getattr(keras_xent, function)(y_true, x, **options))
+        logits = torch.tensor([[1.0, -np.inf, 2.0], [-np.inf, -np.inf, 2.0], [0.0, -1e9, 3.0], [1.0, np.nan, 0.0]])
+        y_true = torch.tensor([[0.5, 0.0, 0.5], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+        if function == "distillation_loss":
+            y_true = y_true.log()
+        for both in ((y_true, logits), (y_true.flip(0), logits)):
+            expected = getattr(keras_xent, function)(*both, **options)
+            torch.testing.assert_close(program(*both), expected, rtol=1e-6, atol=1e-30, equal_nan=True)
 
     @pytest.mark.parametrize("name", NAMES)
     def test_functions_whose_arguments_are_symbols(name):
@@ -67,34 +109,84 @@ if BACKEND == "torch":
         for one, other in zip(*(losses_and_gradient(f, tensor(y_true), tensor(logits)) for f in (program, loss)), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
 
-    def test_a_few_logits_are_not_worth_a_call(monkeypatch):
-        monkeypatch.setattr(torch_rows, "A_FEW", 41)
-        function, options, y_true, logits = example("class ids", 3.0, 5, rows=9)
+    def test_many_logits_are_worth_a_call(monkeypatch):
+        """Of a costly kernel: its gradient is made beside the losses."""
+        monkeypatch.setattr(torch_kl, "FORMULA", dataclasses.replace(torch_kl.FORMULA, many=45))
+        function, options, y_true, logits = example("distillation", 3.0, 5, rows=9)
         loss = loss_of(function, options)
         for rows, called in ((8, 0), (9, 1)):
             program, graphs = compiled(loss)
             given = tensor(y_true[:rows]), tensor(logits[:rows])
             for one, other in zip(losses_and_gradient(program, *given), losses_and_gradient(loss, *given), strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
-            assert [graph.count("keras_xent.row_losses") for graph in graphs] == [called]
+            assert [graph.count("keras_xent.row_losses_and_gradient") for graph in graphs] == [called, 0]
 
+    @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
-    def test_dtypes(dtype):
-        function, options, y_true, logits = example("class ids", 3.0, 5)
+    def test_dtypes(dtype, name, way):
+        function, options, y_true, logits = example(name, 3.0, 5)
         given = tensor(y_true), tensor(logits).to(getattr(torch, dtype)).T.contiguous().T
         loss = loss_of(function, options | {"dtype": dtype})
         program, graphs = compiled(loss)
         for one, other in zip(losses_and_gradient(program, *given), losses_and_gradient(loss, *given), strict=True):
             assert one.dtype == other.dtype == getattr(torch, dtype)
             torch.testing.assert_close(one, other)
-        assert "row_losses" in graphs[0]
+        assert ("keras_xent.row_losses" in graphs[0]) == (way == "called")
 
-    def test_what_pytorch_asks_of_an_operator():
-        """That it does what its signature says, its shapes and gradients included."""
+    def test_what_pytorch_asks_of_operators():
+        """That they do what their signatures say, their shapes and gradients included."""
         _, _, y_true, logits = example("distributions", 3.0, 5)
-        given = tensor(logits).requires_grad_(), tensor(y_true)
-        torch.library.opcheck(row_losses, ("keras_xent._kernels.torch_dense", *given, [], None))
-        torch.library.opcheck(row_losses_and_gradient, ("keras_xent._kernels.torch_kl", *given, [3.0], None))
+        given = "", tensor(logits).requires_grad_(), tensor(y_true)
+        dense, kl = (
+            (f"keras_xent._kernels.torch_{name}", *given, numbers, None) for name, numbers in (("dense", []), ("kl", [3.0]))
+        )
+        torch.library.opcheck(torch_compiled.row_losses, dense)
+        torch.library.opcheck(torch_compiled.row_gradients, (*dense, torch.ones(8).requires_grad_()))
+        torch.library.opcheck(torch_compiled.row_losses_and_gradient, kl)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_further_derivatives_where_they_are_not_compiled(name, way):
+        """What runs PyTorch's graph as it is has second and third derivatives, and forward mode."""
+        function, options, y_true, logits = example(name, 1.0, 5)
+        y_true, logits, loss = tensor(y_true), tensor(logits), loss_of(function, options)
+        other = torch.linspace(-1.0, 1.0, logits.numel()).reshape(logits.shape)
+        torch._dynamo.reset()
+        program = torch.compile(loss, backend="eager", fullgraph=True)
+
+        def derivatives(loss):
+            leaf = logits.clone().requires_grad_()
+            value = loss(y_true, leaf).square().sum()  # the second derivative has more parts than the losses' own
+            for _ in range(3):
+                (gradient,) = torch.autograd.grad(value, leaf, create_graph=True)
+                yield gradient.detach()
+                value = (gradient * other).sum()
+            with forward_ad.dual_level():
+                yield forward_ad.unpack_dual(loss(y_true, forward_ad.make_dual(logits, other))).tangent
+
+        for one, right in zip([*derivatives(program)], [*derivatives(loss)], strict=True):
+            torch.testing.assert_close(one, right, rtol=1e-5, atol=1e-4 * right.abs().max().item())
+
+    @leaders
+    def test_a_compiled_leader_of_soft_targets(share, num_classes):
+        program, _ = compiled(loss_of("categorical_crossentropy", {"from_logits": True}))
+
+        def gradient(targets, logits):
+            leaf = tensor(logits).requires_grad_()
+            return torch.autograd.grad(program(tensor(targets), leaf).sum(), leaf)[0].numpy()
+
+        check_leaders(share, num_classes, gradient)
+
+    def test_a_number_of_a_loss_that_is_used_twice():
+        """In a program for any numbers."""
+        _, _, y_true, logits = example("distillation", 1.0, 5)
+        teacher, logits = tensor(y_true), tensor(logits)
+
+        def both(x):
+            loss = loss_of("distillation_loss", {"targets": "logits", "temperature": 3.0})
+            return loss(teacher, x).sum() + loss(x.detach(), 2.0 * x).sum()
+
+        program, _ = compiled(both, dynamic=True)
+        torch.testing.assert_close(program(logits), both(logits))
 
     @pytest.mark.parametrize("name", ["distributions", "binary focal"])
     def test_gradients_by_targets_are_those_of_the_steps(name, monkeypatch):
@@ -105,9 +197,8 @@ if BACKEND == "torch":
             both = tensor(y_true).requires_grad_(), tensor(logits).requires_grad_()
             return torch.autograd.grad(loss(*both).sum(), both)
 
-        program, graphs = compiled(loss)
+        program, _ = compiled(loss)
         by_program = gradients(program)
-        assert "row_losses" not in graphs[0]
         without_kernels(monkeypatch)
         torch.testing.assert_close(by_program, gradients(loss), rtol=1e-5, atol=1e-6)
 
@@ -125,7 +216,7 @@ if BACKEND == "torch":
             both = teacher.clone().requires_grad_(), student.clone().requires_grad_()
             results.append(torch.autograd.grad(function(*both), both))
         torch.testing.assert_close(*results)
-        assert graphs[0].count("keras_xent.row_losses") == 2
+        assert "keras_xent" not in graphs[0] + graphs[1]
 
     TRANSFORMS = {
         "gradient": torch.func.grad,

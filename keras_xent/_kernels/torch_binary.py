@@ -14,6 +14,7 @@ from .. import steps
 from . import numpy_binary
 from .shortcuts import Kernel
 from .torch_rows import RowLosses, can_be_worked_through
+from .torch_traced import Formula, counted, summed
 
 
 def work(logits, targets, out, scratch, weights):
@@ -60,7 +61,33 @@ def with_care(add_up, logits, targets, out, scratch, *arguments):
     return losses.masked_fill_(impossible.any(-1), torch.inf)
 
 
-def mean_losses(work, few, in_steps, logits, targets, axis, pos_weight, numbers=()):
+def measure(logits, targets, pos_weight):
+    """The losses; their gradient needs nothing else."""
+    return summed(answer_costs(logits, targets, pos_weight)) / logits.shape[-1], ()
+
+
+def answer_costs(logits, targets, pos_weight):
+    """e, as w t (max(-z, 0) + L) + (1 - t) (max(z, 0) + L), L = log1p(exp(-|z|))."""
+    near_zero = (-logits.abs()).exp().log1p()
+    of_yes, of_no = (-logits).clamp(min=0.0) + near_zero, logits.clamp(min=0.0) + near_zero
+    return counted(pos_weight * targets, of_yes) + counted(1.0 - targets, of_no)
+
+
+def slopes(measured, logits, targets, pos_weight):
+    """d loss / d z."""
+    del measured
+    return slope_of_cost(logits, targets, pos_weight) / logits.shape[-1]
+
+
+def slope_of_cost(logits, targets, pos_weight):
+    """(1 - t) σ(z) - w t σ(-z)."""
+    return (1.0 - targets) * logits.sigmoid() - pos_weight * targets * (-logits).sigmoid()
+
+
+FORMULA = Formula(measure, slopes)
+
+
+def mean_losses(work, few, formula, in_steps, logits, targets, axis, pos_weight, numbers=()):
     """Of rows, and then of the other axes."""
     weights = pos_weight
     if not torch.compiler.is_compiling():
@@ -70,7 +97,7 @@ def mean_losses(work, few, in_steps, logits, targets, axis, pos_weight, numbers=
     def plain(logits, targets):
         return in_steps(logits=logits, targets=targets, axis=1, pos_weight=torch.as_tensor(weights))
 
-    of_rows = RowLosses(work, few, plain, numbers, weights)(logits, targets)
+    of_rows = RowLosses(work, few, plain, formula, numbers, weights)(logits, targets)
     return steps.average(of_rows, other_axes(axis, len(logits.shape)))
 
 
@@ -85,7 +112,7 @@ def binary_losses(logits, targets, axis, pos_weight, in_steps):
 
     loss = Σ_i (q_i z_i - c_i log1p(-s_i)) / N
     """
-    return mean_losses(work, numpy_binary.work, in_steps, logits, targets, axis, pos_weight)
+    return mean_losses(work, numpy_binary.work, FORMULA, in_steps, logits, targets, axis, pos_weight)
 
 
 def averages_rows(quantities):

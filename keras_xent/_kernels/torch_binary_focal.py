@@ -11,8 +11,11 @@ import functools
 import torch
 
 from . import numpy_binary_focal
+from .exponents import serves_exponent
 from .shortcuts import Kernel
-from .torch_binary import averages_rows, find_mistakes, mean_losses, with_care
+from .torch_binary import answer_costs, averages_rows, find_mistakes, mean_losses, slope_of_cost, with_care
+from .torch_traced import Formula, slope_of_power, summed
+from .torch_traced import raised as power
 
 
 def work(logits, targets, out, scratch, gamma, weights):
@@ -53,18 +56,41 @@ def raised(mistakes, gamma):
     return mistakes if gamma == 1.0 else mistakes.pow_(gamma)
 
 
+def measure(logits, targets, gamma, pos_weight):
+    """The losses; their gradient needs nothing else."""
+    costs = answer_costs(logits, targets, pos_weight)
+    return summed(power(mistake(logits, targets), gamma) * costs) / logits.shape[-1], ()
+
+
+def mistake(logits, targets):
+    """m."""
+    return targets * (-logits).sigmoid() + (1.0 - targets) * logits.sigmoid()
+
+
+def slopes(measured, logits, targets, gamma, pos_weight):
+    """d loss / d z; the factor's own slope is 0 at an infinite cost."""
+    del measured
+    costs, mistakes = answer_costs(logits, targets, pos_weight), mistake(logits, targets)
+    change = (1.0 - 2.0 * targets) * logits.sigmoid() * (-logits).sigmoid()
+    of_factor = torch.where(costs.isinf(), 0.0, slope_of_power(mistakes, gamma) * change * costs)
+    return (power(mistakes, gamma) * slope_of_cost(logits, targets, pos_weight) + of_factor) / logits.shape[-1]
+
+
+FORMULA = Formula(measure, slopes)
+
+
 def binary_focal_losses(logits, targets, axis, pos_weight, gamma, in_steps):
     """The mean cost of the outputs, of which an easy one counts for less: all steps at once.
 
     loss = Σ_i m_i^γ e_i / N
     """
     in_steps = functools.partial(in_steps, gamma=gamma)
-    return mean_losses(work, numpy_binary_focal.work, in_steps, logits, targets, axis, pos_weight, (gamma,))
+    return mean_losses(work, numpy_binary_focal.work, FORMULA, in_steps, logits, targets, axis, pos_weight, (gamma,))
 
 
 def serves(quantities):
     """A larger γ enlarges the rounding of an m next to 1, which the steps get round."""
-    return quantities["gamma"] <= 4.0 and averages_rows(quantities)
+    return serves_exponent(quantities) and averages_rows(quantities)
 
 
 BINARY_FOCAL = Kernel(binary_focal_losses, serves, widens=True)

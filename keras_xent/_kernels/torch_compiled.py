@@ -1,8 +1,9 @@
-"""The kernels on PyTorch's CPU inside `torch.compile`: operators that its programs call as they are.
+"""The kernels on PyTorch's CPU inside `torch.compile`: operators that are called, or whose formulas become part of the program.
 
-What the compiler makes of the steps goes through the logits once for each reduction; a kernel does so in blocks that stay in the
-cache. The gradient is made in the backward pass, as a compiled program does not scale in place what it kept from the forward
-pass: making it anew costs less than another pass over memory, unless the kernel is a costly one.
+To PyTorch's graphs each is one operation, which has all derivatives. Compilers that make programs of elementary operations, as
+Inductor does, get the formula in its place, unless it is one that takes longer than a call: see `Formula.many`. The gradient is
+made in the backward pass, as a compiled program does not scale in place what it kept from the forward pass: making it anew costs
+less than another pass over memory, unless it has to be made by a call.
 """
 
 import importlib
@@ -10,19 +11,31 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch._subclasses.functional_tensor import FunctionalTensorMode
 
 from . import torch_rows
 
 
 @torch.library.custom_op("keras_xent::row_losses", mutates_args=())
-def row_losses(kernel: str, logits: Tensor, targets: Tensor, numbers: Sequence[float], weights: Tensor | None) -> Tensor:
-    """The losses of all rows. `kernel` names the module whose `work` it is, `numbers` and `weights` are as in `RowLosses`."""
+def row_losses(
+    kernel: str, sources: str, logits: Tensor, targets: Tensor, numbers: Sequence[float], weights: Tensor | None
+) -> Tensor:
+    """The losses of all rows. `kernel` names the module whose `work` it is, `numbers` and `weights` are as in `RowLosses`.
+
+    `sources` is not used but in keys to programs that were compiled before, see `torch_traced`.
+    """
     return working(kernel, numbers, weights).work_through(logits, targets)[0]
 
 
 @torch.library.custom_op("keras_xent::row_gradients", mutates_args=())
 def row_gradients(
-    kernel: str, logits: Tensor, targets: Tensor, numbers: Sequence[float], weights: Tensor | None, upstream: Tensor
+    kernel: str,
+    sources: str,
+    logits: Tensor,
+    targets: Tensor,
+    numbers: Sequence[float],
+    weights: Tensor | None,
+    upstream: Tensor,
 ) -> Tensor:
     """Their gradient by the logits."""
     gradient = logits.new_empty(logits.shape)
@@ -32,7 +45,7 @@ def row_gradients(
 
 @torch.library.custom_op("keras_xent::row_losses_and_gradient", mutates_args=())
 def row_losses_and_gradient(
-    kernel: str, logits: Tensor, targets: Tensor, numbers: Sequence[float], weights: Tensor | None
+    kernel: str, sources: str, logits: Tensor, targets: Tensor, numbers: Sequence[float], weights: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The losses, and their gradient but for the factors, which come last."""
     gradient = logits.new_empty(logits.shape)
@@ -42,45 +55,113 @@ def row_losses_and_gradient(
 
 def working(kernel, numbers, weights):
     """What was compiled, without the steps, as nothing but losses and their gradient is asked of it."""
-    work = importlib.import_module(kernel).work
-    return torch_rows.RowLosses(work, None, None, tuple(numbers), weights)
+    module = importlib.import_module(kernel)
+    return torch_rows.RowLosses(module.work, None, None, module.FORMULA, tuple(numbers), weights)
+
+
+# ------------------------------------------------------------------------------------------------------------------ shapes
 
 
 @row_losses.register_fake
-def _(kernel, logits, targets, numbers, weights):
+def _(kernel, sources, logits, targets, numbers, weights):
     return torch_rows.wide(logits.new_empty(logits.shape[:1]))
 
 
 @row_gradients.register_fake
-def _(kernel, logits, targets, numbers, weights, upstream):
+def _(kernel, sources, logits, targets, numbers, weights, upstream):
     return logits.new_empty(logits.shape)
 
 
 @row_losses_and_gradient.register_fake
-def _(kernel, logits, targets, numbers, weights):
+def _(kernel, sources, logits, targets, numbers, weights):
     losses = logits.new_empty(logits.shape[:1])
     return losses, logits.new_empty(logits.shape), torch.empty_like(losses)
 
 
+# ---------------------------------------------------------------------------------------------------------------- formulas
+
+
+def losses_by_formula(kernel, sources, logits, targets, numbers, weights):
+    return formula_of(kernel).losses(logits, targets, *others(numbers, weights))
+
+
+def gradients_by_formula(kernel, sources, logits, targets, numbers, weights, upstream):
+    return formula_of(kernel).gradient(upstream, logits, targets, *others(numbers, weights))
+
+
+def formula_of(kernel):
+    return importlib.import_module(kernel).FORMULA
+
+
+def others(numbers, weights):
+    return (*numbers, *(() if weights is None else (weights,)))
+
+
+def decomposed(by_formula):
+    """What a compiler makes of an operator: called when it asks for functions of tensors without side effects."""
+
+    def traced(mode, operator, types, arguments, options):
+        kernel, _, logits, *_ = arguments
+        if logits.numel() >= formula_of(kernel).many:
+            return mode.__torch_dispatch__(operator, types, arguments, options)
+        with mode:
+            return by_formula(*arguments)
+
+    return traced
+
+
+row_losses.register_torch_dispatch(FunctionalTensorMode, decomposed(losses_by_formula))
+row_gradients.register_torch_dispatch(FunctionalTensorMode, decomposed(gradients_by_formula))
+
+
+# --------------------------------------------------------------------------------------------------------------- gradients
+
+
 def keep(ctx, inputs, output):
-    ctx.kernel, logits, targets, ctx.numbers, weights = inputs
+    ctx.kernel, ctx.sources, logits, targets, ctx.numbers, weights = inputs
     ctx.save_for_backward(logits, targets, weights)
 
 
 def pull(ctx, upstream):
     logits, targets, weights = ctx.saved_tensors
-    return None, row_gradients(ctx.kernel, logits, targets, ctx.numbers, weights, upstream), None, None, None
+    gradient = row_gradients(ctx.kernel, ctx.sources, logits, targets, ctx.numbers, weights, upstream)
+    return None, None, gradient, None, None, None
+
+
+def keep_upstream(ctx, inputs, output):
+    keep(ctx, inputs[:-1], output)
+    ctx.save_for_backward(*ctx.to_save, inputs[-1])
+
+
+def pull_gradient(ctx, change):
+    """Second derivatives, and all further ones, of formulas."""
+    logits, targets, weights, upstream = ctx.saved_tensors
+    of_logits, of_upstream = derived(ctx, logits, targets, weights, upstream, change)
+    return None, None, of_logits, None, None, None, of_upstream
+
+
+def derived(ctx, logits, targets, weights, upstream, change):
+    def gradient(logits, upstream):
+        return gradients_by_formula(ctx.kernel, ctx.sources, logits, targets, ctx.numbers, weights, upstream)
+
+    return torch.func.vjp(gradient, logits, upstream)[1](change)
 
 
 def keep_gradient(ctx, inputs, output):
-    ctx.set_materialize_grads(False)  # nobody has one for the gradient
-    ctx.save_for_backward(*output[1:])
+    ctx.set_materialize_grads(False)  # nobody has one for the gradient, unless it is differentiated
+    keep(ctx, inputs, output)
+    ctx.save_for_backward(*ctx.to_save, *output[1:])
 
 
-def pull_gradient(ctx, upstream, *_):
-    gradient, factors = ctx.saved_tensors
-    return None, gradient * (upstream * factors).unsqueeze(-1), None, None, None
+def pull_what_was_made(ctx, upstream, change, _):
+    logits, targets, weights, gradient, factors = ctx.saved_tensors
+    pulled = None if upstream is None else gradient * (upstream * factors).unsqueeze(-1)
+    if change is not None:
+        of_logits, _ = derived(ctx, logits, targets, weights, 1.0 / factors, change)
+        pulled = of_logits if pulled is None else pulled + of_logits
+    return None, None, pulled, None, None, None
 
 
 row_losses.register_autograd(pull, setup_context=keep)
-row_losses_and_gradient.register_autograd(pull_gradient, setup_context=keep_gradient)
+row_gradients.register_autograd(pull_gradient, setup_context=keep_upstream)
+row_losses_and_gradient.register_autograd(pull_what_was_made, setup_context=keep_gradient)

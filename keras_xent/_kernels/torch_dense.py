@@ -12,6 +12,7 @@ import torch
 from . import numpy_dense
 from .shortcuts import Kernel
 from .torch_rows import RowLosses, can_be_worked_through
+from .torch_traced import Formula, counted, denominator, largest, summed
 
 
 def work(logits, targets, out, scratch):
@@ -48,6 +49,26 @@ def expected_depth(logits, targets, scratch):
     return sums
 
 
+def measure(logits, targets):
+    """The losses; m, M, U, and Σ_k exp(z_k - m) with and without the top class."""
+    top_logit, mass = largest(logits), summed(targets)
+    heights = logits - top_logit
+    total, others, log_total = denominator(heights)
+    rest = summed(torch.where(heights < 0.0, targets, 0.0))
+    return mass * log_total - summed(counted(targets, heights)), (top_logit, mass, rest, total, others)
+
+
+def slopes(measured, logits, targets):
+    """d loss / d z; for a top class that has most of prediction and target U - M r / S, U and r being sums of the others."""
+    top_logit, mass, rest, total, others = measured
+    leads = (logits >= top_logit) & (total < 2.0) & (2.0 * targets > mass)
+    of_leader = rest - mass * others / total
+    return torch.where(leads, of_leader, (logits - top_logit).exp() * (mass / total) - targets)
+
+
+FORMULA = Formula(measure, slopes)
+
+
 def dense_losses(logits, targets, in_steps):
     """The expected -log p under the targets: all steps at once.
 
@@ -57,7 +78,7 @@ def dense_losses(logits, targets, in_steps):
     def plain(logits, targets):
         return in_steps(logits=logits, targets=targets, axis=1)
 
-    return RowLosses(work, numpy_dense.work, plain)(logits, targets)
+    return RowLosses(work, numpy_dense.work, plain, FORMULA)(logits, targets)
 
 
 def serves(quantities):

@@ -13,8 +13,13 @@ import functools
 import torch
 
 from . import numpy_focal
+from .exponents import serves_exponent
 from .shortcuts import Kernel
 from .torch_rows import RowLosses, can_be_worked_through
+from .torch_traced import Formula, counted, denominator, largest, slope_of_power, summed
+from .torch_traced import raised as power
+
+IMPOSSIBLE = 200.0  # nats: what is as unlikely pulls nothing by its cost
 
 
 def work(logits, targets, out, scratch, gamma):
@@ -56,6 +61,39 @@ def raised(probs, remainders, gamma, out):
     return torch.neg(probs, out=out).log1p_().mul_(gamma).exp_()
 
 
+def measure(logits, targets, gamma):
+    """The losses; m, S, r and log S; what the class that leads pulls, and all others do."""
+    top_logit = largest(logits)
+    softmax = top_logit, *denominator(logits - top_logit)
+    leads, probs, remainders, costs = parts(logits, *softmax)
+    losses = summed(counted(targets, power(remainders, gamma) * costs))
+    pulls = targets * pull(probs, remainders, costs, gamma)
+    of_leader, of_others = summed(torch.where(leads, pulls, 0.0)), summed(torch.where(leads, 0.0, pulls))
+    return losses, (*softmax, of_leader, of_others)
+
+
+def parts(logits, top_logit, total, others, log_total):
+    """Whether a class has most of the prediction; p, c and l of each."""
+    leads, probs = (logits >= top_logit) & (total < 2.0), (logits - top_logit).exp() / total
+    return leads, probs, torch.where(leads, others / total, 1.0 - probs), top_logit - logits + log_total
+
+
+def pull(probs, remainders, costs, gamma):
+    """u, but for the target."""
+    return power(remainders, gamma) + slope_of_power(remainders, gamma) * probs * costs.clamp(max=IMPOSSIBLE)
+
+
+def slopes(measured, logits, targets, gamma):
+    """d loss / d z; of the class that leads p Σ_{j ≠ top} u_j - c u."""
+    *softmax, of_leader, of_others = measured
+    leads, probs, remainders, costs = parts(logits, *softmax)
+    own = targets * pull(probs, remainders, costs, gamma)
+    return torch.where(leads, probs * of_others - own * remainders, probs * (of_leader + of_others) - own)
+
+
+FORMULA = Formula(measure, slopes)
+
+
 def focal_losses(logits, targets, gamma, in_steps):
     """The expected -log p under the targets, of which a confident one counts for less: all steps at once.
 
@@ -65,12 +103,13 @@ def focal_losses(logits, targets, gamma, in_steps):
     def plain(logits, targets):
         return in_steps(logits=logits, targets=targets, gamma=gamma, axis=1)
 
-    return RowLosses(work, numpy_focal.work, plain, (gamma,))(logits, targets)
+    return RowLosses(work, numpy_focal.work, plain, FORMULA, (gamma,))(logits, targets)
 
 
 def serves(quantities):
-    """Whether the logits can be worked through."""
-    return can_be_worked_through(quantities["logits"], quantities["axis"], quantities.get("targets"))
+    """Whether the logits can be worked through; compiled programs take a formula that is not exact for large exponents."""
+    is_exact = serves_exponent(quantities) or not torch.compiler.is_compiling()
+    return is_exact and can_be_worked_through(quantities["logits"], quantities["axis"], quantities.get("targets"))
 
 
 FOCAL = Kernel(focal_losses, serves, widens=True)

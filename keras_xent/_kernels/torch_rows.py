@@ -16,8 +16,8 @@ from torch.autograd import forward_ad
 from .._backend.torch import read
 from . import numpy_rows
 from .torch_blocks import Scratch, is_one_block, over_blocks
+from .torch_traced import SOURCES, Formula
 
-A_FEW = 2**16  # elements: not worth a call out of a compiled program
 HALF_PRECISION = torch.float16, torch.bfloat16
 COMPILED = torch.float32, torch.float64, *HALF_PRECISION
 
@@ -25,15 +25,16 @@ COMPILED = torch.float32, torch.float64, *HALF_PRECISION
 def can_be_worked_through(logits, axis, targets=None):
     """Whether logits are numbers in a CPU's memory, their classes last: neither traced nor faked nor distributed.
 
-    Compiled programs call kernels too, unless there are but a few logits, or they are for others (`torch.export`), want a
-    gradient by the targets, or hold transforms of `torch.func`.
+    Compiled programs have kernels too, unless they are for others (`torch.export`), want a gradient by the targets, or hold
+    transforms of `torch.func`.
     """
     in_memory = type(logits) in (torch.Tensor, torch.nn.Parameter) and logits.device.type == "cpu"
     if not in_memory or axis != len(logits.shape) - 1:
         return False
     if torch.compiler.is_compiling():
-        steps_pay = logits.numel() < A_FEW or (torch.is_tensor(targets) and targets.requires_grad)
-        return logits.dtype in COMPILED and not (steps_pay or transformed() or torch.compiler.is_exporting())
+        by_targets = torch.is_tensor(targets) and targets.requires_grad
+        is_moving = forward_ad._current_level >= 0  # forward mode, of which operators lose the tangents
+        return logits.dtype in COMPILED and not (by_targets or is_moving or transformed() or torch.compiler.is_exporting())
     # by somebody who would not see what NumPy does, and take it for a constant
     is_watched = torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack()  # pyright: ignore[reportPrivateImportUsage]
     return not (is_watched or logits.is_neg())
@@ -53,16 +54,16 @@ class RowLosses:
     factor times `out`, which it fills, is the gradient. Where there are `weights`, one for all outputs or one for each, they come
     after the numbers: an array, or None where all are 1.
     `few` is the same function of NumPy's arrays, see `numpy_rows`, for few numbers in eager code.
-    Where it `is_costly`, a gradient is better kept for the backward pass of a compiled program than made there.
     `plain(logits, targets)` gives the losses of such rows in operations that have derivatives: for whatever else is asked for.
+    `formula` is what compiled programs are made of, under that name in the kernel's module too.
     """
 
     work: Callable[..., tuple[Any, Any]]
     few: Any  # None in compiled programs
     plain: Any  # None where nothing else is
+    formula: Formula
     numbers: tuple[float, ...] = ()
     weights: Any = None
-    is_costly: bool = False
 
     def __call__(self, logits, targets):
         """The losses, in float32 for logits in half precision."""
@@ -73,9 +74,10 @@ class RowLosses:
         # A gradient in half precision is made in the backward pass, where it is rounded once, after all factors.
         at_once = logits.requires_grad and torch.is_grad_enabled() and logits.dtype not in HALF_PRECISION
         if torch.compiler.is_compiling():
-            given = self.work.__module__, rows, targets, self.numbers, self.weights
+            given = self.work.__module__, SOURCES, rows, targets, self.numbers, self.weights
             operators = torch.ops.keras_xent
-            losses = operators.row_losses_and_gradient(*given)[0] if at_once and self.is_costly else operators.row_losses(*given)
+            is_called = at_once and logits.numel() >= self.formula.many
+            losses = operators.row_losses_and_gradient(*given)[0] if is_called else operators.row_losses(*given)
             return losses.reshape(shape[:-1])
         losses = _Differentiable.apply(self, rows, targets, Made() if at_once and not transformed() else None)
         return losses if rows is logits else losses.reshape(shape[:-1])

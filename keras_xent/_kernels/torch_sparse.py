@@ -10,6 +10,7 @@ import torch
 from . import numpy_sparse
 from .shortcuts import Kernel
 from .torch_rows import RowLosses, can_be_worked_through
+from .torch_traced import Formula, largest, summed
 
 TINY = 1e-30  # a probability below has few digits left; its logarithm is taken from the logits
 
@@ -31,6 +32,29 @@ def work(logits, labels, out, scratch):
     return losses, total.reciprocal_()
 
 
+def measure(logits, labels):
+    """The losses; the largest logits, the gaps between them and the targets', the sums of the others."""
+    top_logit = largest(logits)
+    at_target = is_target(logits, labels)
+    gap = top_logit - summed(torch.where(at_target, logits, 0.0))  # not by `gather`, which would be a loop of its own
+    others = summed(torch.where(at_target, 0.0, (logits - top_logit).exp()))
+    return gap + torch.log1p(others + torch.expm1(-gap)), (top_logit, gap, others)
+
+
+def slopes(measured, logits, labels):
+    """d loss / d z."""
+    top_logit, gap, others = measured
+    return torch.where(is_target(logits, labels), -others, (logits - top_logit).exp()) / (others + (-gap).exp())
+
+
+def is_target(logits, labels):
+    """Whether a class is."""
+    return torch.arange(logits.shape[-1], dtype=labels.dtype, device=labels.device) == labels.unsqueeze(-1)
+
+
+FORMULA = Formula(measure, slopes)
+
+
 def sparse_losses(logits, labels, in_steps):
     """-log p of the target class: all steps at once.
 
@@ -40,7 +64,7 @@ def sparse_losses(logits, labels, in_steps):
     def plain(logits, labels):
         return in_steps(logits=logits, labels=labels, axis=1)
 
-    return RowLosses(work, numpy_sparse.work, plain)(logits, labels)
+    return RowLosses(work, numpy_sparse.work, plain, FORMULA)(logits, labels)
 
 
 SPARSE = Kernel(sparse_losses, lambda quantities: can_be_worked_through(quantities["logits"], quantities["axis"]), widens=True)
