@@ -12,8 +12,8 @@ from .. import _backend, _checks, _labels
 from .._base import register, widened
 from .problem import FromFeatures, engine
 
-own = {"tensorflow": ".tensorflow_slopes", "torch": ".torch_slopes"}
-crossentropy = importlib.import_module(own.get(keras.backend.backend(), ".slopes"), __package__)
+SLOPES = {"tensorflow": ".tensorflow_slopes", "torch": ".torch_slopes"}
+crossentropy = importlib.import_module(SLOPES.get(keras.backend.backend(), ".slopes"), __package__)
 
 __all__ = ["Problem", "checked", "engine", "linear_sparse_categorical_crossentropy"]
 
@@ -77,9 +77,9 @@ def linear_sparse_categorical_crossentropy(
     the first term is -(1 - s) w_y log p_y - (s / K) Σ_k w_k log p_k; without a cap c z is u.
 
     The logits of a chunk of rows are made, used and forgotten; the gradient makes them anew. On TensorFlow they are those of a
-    block of classes, unless `chunk_size` asks for rows. Beside the gradients themselves
-    this takes the memory of one chunk, however many rows there are. Who knows beforehand what the losses will be multiplied
-    with, as a `Loss` does, saves the second time: `keras_xent.LinearSparseCategoricalCrossentropy`.
+    block of classes, unless `chunk_size` asks for rows. Beside the gradients themselves this takes the memory of one chunk,
+    however many rows there are. Who knows beforehand what the losses will be multiplied with, as a `Loss` does, saves the second
+    time: `keras_xent.LinearSparseCategoricalCrossentropy`.
 
     Args:
         y_true: Class ids from 0 to K - 1, of shape (...), or (..., 1); as in `sparse_categorical_crossentropy`.

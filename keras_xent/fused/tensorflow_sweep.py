@@ -29,8 +29,8 @@ def gradients(operands, plan, weights, nothing):
 
 
 @tf.autograph.experimental.do_not_convert
-def sweep(operands, plan, weights=None, wants=(True, True, True)):
-    """The losses, and with `weights` the gradients of Σ_i weights_i loss_i by what is wanted of features, kernel and bias.
+def sweep(operands, plan, weights=None):
+    """The losses, and with `weights` the gradients of Σ_i weights_i loss_i by features, kernel and bias; else None for each.
 
     A weight of 0 removes a row from the gradients, whatever its logits are.
     """
@@ -38,7 +38,6 @@ def sweep(operands, plan, weights=None, wants=(True, True, True)):
     sums = wide(features)
     kernel = tf.cast(operands.kernel, sums)
     num_classes, hidden = kernel.shape if plan.transposed else kernel.shape[::-1]
-    wants = tuple(want and weights is not None for want in wants)
     bias = None if bias is None else tf.cast(bias, sums)
 
     def step(begin, size, totals):
@@ -51,22 +50,21 @@ def sweep(operands, plan, weights=None, wants=(True, True, True)):
         of_rows, totals = [losses], dict(totals)
         if slopes is None:
             return of_rows, totals
-        if wants[0]:
-            of_rows.append(tf.cast(tf.matmul(slopes, kernel, transpose_b=not plan.transposed), features.dtype))
-        if "kernel" in totals:
-            totals["kernel"] = added(totals["kernel"], of_chunk, slopes, plan.transposed)
+        of_rows.append(tf.cast(tf.matmul(slopes, kernel, transpose_b=not plan.transposed), features.dtype))
+        totals["kernel"] = added(totals["kernel"], of_chunk, slopes, plan.transposed)
         if "bias" in totals:
             totals["bias"] = totals["bias"] + tf.reduce_sum(slopes, 0)
         return of_rows, totals
 
-    totals: dict[str, Any] = {"kernel": zeros_in_parts(num_classes, hidden, sums, plan.transposed)} if wants[1] else {}
-    if wants[2] and bias is not None:
+    size = plan.rows(num_classes, hidden, features.shape[0])
+    if weights is None:
+        (losses,), _ = chunked(step, features, size, (sums,), ((),), {})
+        return losses, None, None, None
+    totals: dict[str, Any] = {"kernel": zeros_in_parts(num_classes, hidden, sums, plan.transposed)}
+    if bias is not None:
         totals["bias"] = tf.zeros((num_classes,), sums)
-    dtypes = (sums, features.dtype) if wants[0] else (sums,)
-    inner = ((), (hidden,)) if wants[0] else ((),)
-    of_rows, totals = chunked(step, features, plan.rows(num_classes, hidden, features.shape[0]), dtypes, inner, totals)
-    by_kernel = tf.concat(totals["kernel"], 0 if plan.transposed else 1) if wants[1] else None
-    return of_rows[0], of_rows[1] if wants[0] else None, by_kernel, totals.get("bias")
+    (losses, by_features), totals = chunked(step, features, size, (sums, features.dtype), ((), (hidden,)), totals)
+    return losses, by_features, tf.concat(totals["kernel"], 0 if plan.transposed else 1), totals.get("bias")
 
 
 def by_program(function, loss, logits, *given):
