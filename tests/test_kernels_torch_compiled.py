@@ -33,11 +33,15 @@ if BACKEND == "torch":
 
     @pytest.fixture(params=["called", "formula"])
     def way(request, monkeypatch):
-        """Compiled programs call a kernel, as they do a costly one from where there are many logits, or have its formula."""
-        for module in MODULES:
-            many = {"called": 1, "formula": 2**60}[request.param]
-            monkeypatch.setattr(module, "FORMULA", dataclasses.replace(module.FORMULA, many=many))
+        """Compiled programs call a kernel, as they do that of distillation where there are many logits, or have its formula."""
+        monkeypatch.setattr(torch_kl, "A_FEW", 1)
+        if request.param == "called":
+            for module in MODULES:
+                monkeypatch.setattr(module, "FORMULA", dataclasses.replace(module.FORMULA, is_called=True))
         return request.param
+
+    def is_called(name, way):
+        return name == "distillation" or way == "called"
 
     def compiled(function, dynamic=None):
         """As one program, and the list of what a compiler has made of it: forward, and backward when that is asked for."""
@@ -73,15 +77,14 @@ if BACKEND == "torch":
             for one, other in zip(losses_and_gradient(program, *given), losses_and_gradient(loss, *given), strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
         calls = [graph.count("keras_xent.row") for graph in graphs]
-        assert calls == [1 if way == "called" else 0, 0] * (
-            len(calls) // 2
-        )  # forward and backward, each anew if it was compiled again
+        assert calls == [int(is_called(name, way)), 0] * (len(calls) // 2)  # forward, backward; both again if compiled anew
         shaped = tensor(y_true).reshape(2, 4, *y_true.shape[1:]), tensor(logits).reshape(2, 4, 5)
         torch.testing.assert_close(program(*shaped), loss(*shaped), rtol=1e-6, atol=1e-7)
 
     @pytest.mark.parametrize("scale", [0.01, 3.0, 30.0, 1000.0])
     @every_loss
-    def test_formulas_are_within_64_epsilon(name, scale):
+    def test_programs_are_within_64_epsilon(name, scale, monkeypatch):
+        monkeypatch.setattr(torch_kl, "A_FEW", 1)
         function, options, y_true, logits = example(name, scale, 7)
         targets = tensor(y_true)
         program, _ = compiled(lambda x: getattr(keras_xent, function)(targets, x, **options))
@@ -110,8 +113,8 @@ if BACKEND == "torch":
             torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
 
     def test_many_logits_are_worth_a_call(monkeypatch):
-        """Of a costly kernel: its gradient is made beside the losses."""
-        monkeypatch.setattr(torch_kl, "FORMULA", dataclasses.replace(torch_kl.FORMULA, many=45))
+        """Its gradient is made beside the losses."""
+        monkeypatch.setattr(torch_kl, "A_FEW", 45)
         function, options, y_true, logits = example("distillation", 3.0, 5, rows=9)
         loss = loss_of(function, options)
         for rows, called in ((8, 0), (9, 1)):
@@ -131,15 +134,14 @@ if BACKEND == "torch":
         for one, other in zip(losses_and_gradient(program, *given), losses_and_gradient(loss, *given), strict=True):
             assert one.dtype == other.dtype == getattr(torch, dtype)
             torch.testing.assert_close(one, other)
-        assert ("keras_xent.row_losses" in graphs[0]) == (way == "called")
+        assert ("keras_xent.row_losses" in graphs[0]) == is_called(name, way)
 
     def test_what_pytorch_asks_of_operators():
         """That they do what their signatures say, their shapes and gradients included."""
         _, _, y_true, logits = example("distributions", 3.0, 5)
         given = "", tensor(logits).requires_grad_(), tensor(y_true)
-        dense, kl = (
-            (f"keras_xent._kernels.torch_{name}", *given, numbers, None) for name, numbers in (("dense", []), ("kl", [3.0]))
-        )
+        dense = "keras_xent._kernels.torch_dense", *given, None, None
+        kl = "keras_xent._kernels.torch_kl", *given, 3.0, None
         torch.library.opcheck(torch_compiled.row_losses, dense)
         torch.library.opcheck(torch_compiled.row_gradients, (*dense, torch.ones(8).requires_grad_()))
         torch.library.opcheck(torch_compiled.row_losses_and_gradient, kl)
@@ -176,17 +178,40 @@ if BACKEND == "torch":
 
         check_leaders(share, num_classes, gradient)
 
-    def test_a_number_of_a_loss_that_is_used_twice():
+    @pytest.mark.parametrize("name", ["focal", "distillation"])
+    def test_a_number_of_a_loss_that_is_used_twice(name):
         """In a program for any numbers."""
-        _, _, y_true, logits = example("distillation", 1.0, 5)
-        teacher, logits = tensor(y_true), tensor(logits)
+        function, options, y_true, logits = example(name, 1.0, 5)
+        targets, logits, loss = tensor(y_true), tensor(logits), loss_of(function, options)
 
         def both(x):
-            loss = loss_of("distillation_loss", {"targets": "logits", "temperature": 3.0})
-            return loss(teacher, x).sum() + loss(x.detach(), 2.0 * x).sum()
+            return loss(targets, x).sum() + loss(targets, 2.0 * x).sum()
 
         program, _ = compiled(both, dynamic=True)
         torch.testing.assert_close(program(logits), both(logits))
+
+    def test_a_temperature_that_changes():
+        """Two programs at most: one for the first temperature, one for any."""
+        _, _, y_true, logits = example("distillation", 1.0, 5)
+        teacher, logits = tensor(y_true), tensor(logits)
+        loss = lambda x, by: keras_xent.distillation_loss(teacher, x, temperature=by, targets="logits")  # noqa: E731
+        program, graphs = compiled(loss)
+        for temperature in np.linspace(1.5, 4.0, 9).tolist():
+            torch.testing.assert_close(program(logits, temperature), loss(logits, temperature))
+        assert len(graphs) <= 2
+
+    def test_second_derivatives_at_zero_and_infinity():
+        """Where what is smooth has corners in floating point."""
+        targets = torch.tensor([[1.0, 0.3, 0.0, 1.0]])
+        loss = lambda x: keras_xent.binary_focal_crossentropy(targets, x, from_logits=True)  # noqa: E731
+
+        def second(loss):
+            leaf = torch.tensor([[0.0, -np.inf, 0.0, -np.inf]], requires_grad=True)
+            (gradient,) = torch.autograd.grad(loss(leaf).sum(), leaf, create_graph=True)
+            return torch.autograd.grad(gradient.sum(), leaf)[0]
+
+        torch._dynamo.reset()
+        torch.testing.assert_close(second(torch.compile(loss, backend="eager", fullgraph=True)), second(loss))
 
     @pytest.mark.parametrize("name", ["distributions", "binary focal"])
     def test_gradients_by_targets_are_those_of_the_steps(name, monkeypatch):

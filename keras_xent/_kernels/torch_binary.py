@@ -9,12 +9,15 @@ Both terms of e are at least 0, and nothing cancels: the probability of the more
 
 import numpy as np
 import torch
+from torch.nn.functional import softplus
 
 from .. import steps
 from . import numpy_binary
 from .shortcuts import Kernel
 from .torch_rows import RowLosses, can_be_worked_through
 from .torch_traced import Formula, counted, summed
+
+FAR = 40.0  # nats: exp(-40) is less than an ε of float64 of that
 
 
 def work(logits, targets, out, scratch, weights):
@@ -67,9 +70,8 @@ def measure(logits, targets, pos_weight):
 
 
 def answer_costs(logits, targets, pos_weight):
-    """e, as w t (max(-z, 0) + L) + (1 - t) (max(z, 0) + L), L = log1p(exp(-|z|))."""
-    near_zero = (-logits.abs()).exp().log1p()
-    of_yes, of_no = (-logits).clamp(min=0.0) + near_zero, logits.clamp(min=0.0) + near_zero
+    """e, as w t (-log σ(z)) + (1 - t) (-log σ(-z)); smooth, which max(z, 0) + log1p(exp(-|z|)) is not for autograd."""
+    of_yes, of_no = (softplus(z, threshold=FAR) for z in (-logits, logits))
     return counted(pos_weight * targets, of_yes) + counted(1.0 - targets, of_no)
 
 
@@ -87,7 +89,7 @@ def slope_of_cost(logits, targets, pos_weight):
 FORMULA = Formula(measure, slopes)
 
 
-def mean_losses(work, few, formula, in_steps, logits, targets, axis, pos_weight, numbers=()):
+def mean_losses(work, few, formula, in_steps, logits, targets, axis, pos_weight, number=None):
     """Of rows, and then of the other axes."""
     weights = pos_weight
     if not torch.compiler.is_compiling():
@@ -97,7 +99,7 @@ def mean_losses(work, few, formula, in_steps, logits, targets, axis, pos_weight,
     def plain(logits, targets):
         return in_steps(logits=logits, targets=targets, axis=1, pos_weight=torch.as_tensor(weights))
 
-    of_rows = RowLosses(work, few, plain, formula, numbers, weights)(logits, targets)
+    of_rows = RowLosses(work, few, plain, formula, number, weights)(logits, targets)
     return steps.average(of_rows, other_axes(axis, len(logits.shape)))
 
 

@@ -72,7 +72,7 @@ def slopes(measured, logits, targets, gamma, pos_weight):
     del measured
     costs, mistakes = answer_costs(logits, targets, pos_weight), mistake(logits, targets)
     change = (1.0 - 2.0 * targets) * logits.sigmoid() * (-logits).sigmoid()
-    of_factor = torch.where(costs.isinf(), 0.0, slope_of_power(mistakes, gamma) * change * costs)
+    of_factor = slope_of_power(mistakes, gamma) * change * torch.where(costs.isinf(), 0.0, costs)
     return (power(mistakes, gamma) * slope_of_cost(logits, targets, pos_weight) + of_factor) / logits.shape[-1]
 
 
@@ -85,7 +85,7 @@ def binary_focal_losses(logits, targets, axis, pos_weight, gamma, in_steps):
     loss = Σ_i m_i^γ e_i / N
     """
     in_steps = functools.partial(in_steps, gamma=gamma)
-    return mean_losses(work, numpy_binary_focal.work, FORMULA, in_steps, logits, targets, axis, pos_weight, (gamma,))
+    return mean_losses(work, numpy_binary_focal.work, FORMULA, in_steps, logits, targets, axis, pos_weight, gamma)
 
 
 def serves(quantities):

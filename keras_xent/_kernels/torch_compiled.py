@@ -1,13 +1,12 @@
 """The kernels on PyTorch's CPU inside `torch.compile`: operators that are called, or whose formulas become part of the program.
 
 To PyTorch's graphs each is one operation, which has all derivatives. Compilers that make programs of elementary operations, as
-Inductor does, get the formula in its place, unless it is one that takes longer than a call: see `Formula.many`. The gradient is
+Inductor does, get the formula in its place, unless it is one that takes longer than a call: see `Formula`. The gradient is
 made in the backward pass, as a compiled program does not scale in place what it kept from the forward pass: making it anew costs
 less than another pass over memory, unless it has to be made by a call.
 """
 
 import importlib
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,13 +17,14 @@ from . import torch_rows
 
 @torch.library.custom_op("keras_xent::row_losses", mutates_args=())
 def row_losses(
-    kernel: str, sources: str, logits: Tensor, targets: Tensor, numbers: Sequence[float], weights: Tensor | None
+    kernel: str, sources: str, logits: Tensor, targets: Tensor, number: float | None, weights: Tensor | None
 ) -> Tensor:
-    """The losses of all rows. `kernel` names the module whose `work` it is, `numbers` and `weights` are as in `RowLosses`.
+    """The losses of all rows.
 
-    `sources` is not used but in keys to programs that were compiled before, see `torch_traced`.
+    `kernel` names the module whose `work` it is, `number` and `weights` are as in `RowLosses`, and `sources` is not
+    used but in keys to programs that were compiled before, see `torch_traced`.
     """
-    return working(kernel, numbers, weights).work_through(logits, targets)[0]
+    return working(kernel, number, weights).work_through(logits, targets)[0]
 
 
 @torch.library.custom_op("keras_xent::row_gradients", mutates_args=())
@@ -33,47 +33,47 @@ def row_gradients(
     sources: str,
     logits: Tensor,
     targets: Tensor,
-    numbers: Sequence[float],
+    number: float | None,
     weights: Tensor | None,
     upstream: Tensor,
 ) -> Tensor:
     """Their gradient by the logits."""
     gradient = logits.new_empty(logits.shape)
-    working(kernel, numbers, weights).work_through(logits, targets, gradient, upstream)
+    working(kernel, number, weights).work_through(logits, targets, gradient, upstream)
     return gradient
 
 
 @torch.library.custom_op("keras_xent::row_losses_and_gradient", mutates_args=())
 def row_losses_and_gradient(
-    kernel: str, sources: str, logits: Tensor, targets: Tensor, numbers: Sequence[float], weights: Tensor | None
+    kernel: str, sources: str, logits: Tensor, targets: Tensor, number: float | None, weights: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The losses, and their gradient but for the factors, which come last."""
     gradient = logits.new_empty(logits.shape)
-    losses, factors = working(kernel, numbers, weights).work_through(logits, targets, gradient)
+    losses, factors = working(kernel, number, weights).work_through(logits, targets, gradient)
     return losses, gradient, factors
 
 
-def working(kernel, numbers, weights):
+def working(kernel, number, weights):
     """What was compiled, without the steps, as nothing but losses and their gradient is asked of it."""
     module = importlib.import_module(kernel)
-    return torch_rows.RowLosses(module.work, None, None, module.FORMULA, tuple(numbers), weights)
+    return torch_rows.RowLosses(module.work, None, None, module.FORMULA, number, weights)
 
 
 # ------------------------------------------------------------------------------------------------------------------ shapes
 
 
 @row_losses.register_fake
-def _(kernel, sources, logits, targets, numbers, weights):
+def _(kernel, sources, logits, targets, number, weights):
     return torch_rows.wide(logits.new_empty(logits.shape[:1]))
 
 
 @row_gradients.register_fake
-def _(kernel, sources, logits, targets, numbers, weights, upstream):
+def _(kernel, sources, logits, targets, number, weights, upstream):
     return logits.new_empty(logits.shape)
 
 
 @row_losses_and_gradient.register_fake
-def _(kernel, sources, logits, targets, numbers, weights):
+def _(kernel, sources, logits, targets, number, weights):
     losses = logits.new_empty(logits.shape[:1])
     return losses, logits.new_empty(logits.shape), torch.empty_like(losses)
 
@@ -81,28 +81,27 @@ def _(kernel, sources, logits, targets, numbers, weights):
 # ---------------------------------------------------------------------------------------------------------------- formulas
 
 
-def losses_by_formula(kernel, sources, logits, targets, numbers, weights):
-    return formula_of(kernel).losses(logits, targets, *others(numbers, weights))
+def losses_by_formula(kernel, sources, logits, targets, number, weights):
+    return formula_of(kernel).losses(logits, targets, *others(number, weights))
 
 
-def gradients_by_formula(kernel, sources, logits, targets, numbers, weights, upstream):
-    return formula_of(kernel).gradient(upstream, logits, targets, *others(numbers, weights))
+def gradients_by_formula(kernel, sources, logits, targets, number, weights, upstream):
+    return formula_of(kernel).gradient(upstream, logits, targets, *others(number, weights))
 
 
 def formula_of(kernel):
     return importlib.import_module(kernel).FORMULA
 
 
-def others(numbers, weights):
-    return (*numbers, *(() if weights is None else (weights,)))
+def others(number, weights):
+    return [each for each in (number, weights) if each is not None]
 
 
 def decomposed(by_formula):
     """What a compiler makes of an operator: called when it asks for functions of tensors without side effects."""
 
     def traced(mode, operator, types, arguments, options):
-        kernel, _, logits, *_ = arguments
-        if logits.numel() >= formula_of(kernel).many:
+        if formula_of(arguments[0]).is_called:
             return mode.__torch_dispatch__(operator, types, arguments, options)
         with mode:
             return by_formula(*arguments)
@@ -118,13 +117,13 @@ row_gradients.register_torch_dispatch(FunctionalTensorMode, decomposed(gradients
 
 
 def keep(ctx, inputs, output):
-    ctx.kernel, ctx.sources, logits, targets, ctx.numbers, weights = inputs
+    ctx.kernel, ctx.sources, logits, targets, ctx.number, weights = inputs
     ctx.save_for_backward(logits, targets, weights)
 
 
 def pull(ctx, upstream):
     logits, targets, weights = ctx.saved_tensors
-    gradient = row_gradients(ctx.kernel, ctx.sources, logits, targets, ctx.numbers, weights, upstream)
+    gradient = row_gradients(ctx.kernel, ctx.sources, logits, targets, ctx.number, weights, upstream)
     return None, None, gradient, None, None, None
 
 
@@ -142,7 +141,7 @@ def pull_gradient(ctx, change):
 
 def derived(ctx, logits, targets, weights, upstream, change):
     def gradient(logits, upstream):
-        return gradients_by_formula(ctx.kernel, ctx.sources, logits, targets, ctx.numbers, weights, upstream)
+        return gradients_by_formula(ctx.kernel, ctx.sources, logits, targets, ctx.number, weights, upstream)
 
     return torch.func.vjp(gradient, logits, upstream)[1](change)
 

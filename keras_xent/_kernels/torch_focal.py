@@ -103,7 +103,7 @@ def focal_losses(logits, targets, gamma, in_steps):
     def plain(logits, targets):
         return in_steps(logits=logits, targets=targets, gamma=gamma, axis=1)
 
-    return RowLosses(work, numpy_focal.work, plain, FORMULA, (gamma,))(logits, targets)
+    return RowLosses(work, numpy_focal.work, plain, FORMULA, gamma)(logits, targets)
 
 
 def serves(quantities):

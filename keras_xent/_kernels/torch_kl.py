@@ -14,13 +14,12 @@ import torch
 from torch.autograd import forward_ad
 
 from .._backend.torch import read
-from ..steps.divergence import NEAR
 from . import numpy_kl
 from .numpy_kl import FLOOR
 from .shortcuts import Kernel
 from .torch_blocks import Scratch
 from .torch_rows import RowLosses, can_be_worked_through
-from .torch_traced import Formula, denominator, largest, summed
+from .torch_traced import Formula, denominator, largest
 
 A_FEW = 2**16  # elements, of which operations cost more than arithmetic
 CLOSE = 2.0**-4  # a divergence below, or below this share of what it is the difference of, is computed with care
@@ -90,33 +89,11 @@ def balance(gradient, top, sure):
 
 
 def measure(student, teacher, temperature):
-    """The divergences; of student and teacher the largest logits, and Σ_k exp((z_k - m) / T) with and without the top class.
-
-    In float64: of a student that is close, log q - log p has few digits in float32.
-    """
-    dtype, student, teacher = student.dtype, student.double(), teacher.double()
-    tops = largest(student), largest(teacher)
-    heights, teacher_heights = ((z - top) / temperature for z, top in zip((student, teacher), tops, strict=True))
-    (total, others, log_total), (teacher_total, teacher_others, teacher_log_total) = map(denominator, (heights, teacher_heights))
-    divergence = summed(share(heights - log_total, teacher_heights - teacher_log_total))
-    measured = *tops, total, others, teacher_total, teacher_others
-    return divergence.to(dtype), tuple(each.to(dtype) for each in measured)
-
-
-def share(log_q, log_p):
-    """p φ(d), 0 where there is no p."""
-    q, p = log_q.exp(), log_p.exp()
-    ratio = torch.where(p > 0.0, log_q - log_p, 0.0)
-    is_near = (p > 0.0) & (ratio.abs() < NEAR)
-    return torch.where(is_near, p * excess_of_exp(ratio), q - p - p * ratio)
-
-
-def excess_of_exp(d):
-    """φ(d) = d²/2 (1 + d/3 (1 + d/4 (1 + ...))), to the precision of float64 for |d| up to NEAR; by factors, not divisions."""
-    series = torch.ones_like(d)
-    for n in range(15, 2, -1):
-        series = 1.0 + series * d * (1.0 / n)
-    return 0.5 * d * d * series
+    """Of student and teacher the largest logits, and Σ_k exp((z_k - m) / T) with and without the top class; no losses."""
+    top, teacher_top = largest(student), largest(teacher)
+    total, others, _ = denominator((student - top) / temperature)
+    teacher_total, teacher_others, _ = denominator((teacher - teacher_top) / temperature)
+    return None, (top, teacher_top, total, others, teacher_total, teacher_others)
 
 
 def slopes(measured, student, teacher, temperature):
@@ -131,7 +108,7 @@ def slopes(measured, student, teacher, temperature):
     return torch.where(leads, of_leader, prob - teacher_prob) / temperature
 
 
-FORMULA = Formula(measure, slopes, many=A_FEW)
+FORMULA = Formula(measure, slopes, is_called=True)
 
 
 def kl_losses(soft_logits, soft_targets, temperature, in_steps):
@@ -144,7 +121,7 @@ def kl_losses(soft_logits, soft_targets, temperature, in_steps):
     def plain(student, teacher):
         return in_steps(soft_logits=student, soft_targets=teacher, temperature=temperature, axis=1)
 
-    return RowLosses(work, numpy_kl.work, plain, FORMULA, (temperature,))(soft_logits, soft_targets)
+    return RowLosses(work, numpy_kl.work, plain, FORMULA, temperature)(soft_logits, soft_targets)
 
 
 def is_known(temperature):
@@ -155,7 +132,12 @@ def is_known(temperature):
 
 
 def serves(quantities):
-    """Whether the student can be worked through, at a temperature that is known."""
+    """Whether the student can be worked through, at a temperature that is known.
+
+    A few logits are not worth a call out of a compiled program; and a formula would be compiled anew for each temperature.
+    """
+    if torch.compiler.is_compiling() and quantities["soft_logits"].numel() < A_FEW:
+        return False
     return can_be_worked_through(quantities["soft_logits"], quantities["axis"]) and is_known(quantities["temperature"])
 
 

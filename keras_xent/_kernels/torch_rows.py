@@ -49,10 +49,10 @@ def wide(x):
 class RowLosses:
     """A differentiable function of logits (..., num_classes) and targets: one loss per row, of shape (...).
 
-    `work(logits, targets, out, scratch, *numbers)`, the function of that name in the kernel's module, takes a block: logits
+    `work(logits, targets, out, scratch, *settings)`, the function of that name in the kernel's module, takes a block: logits
     (rows, num_classes), class ids (rows,) or targets of the logits' shape. It gives the losses and a factor, (rows,) each; the
-    factor times `out`, which it fills, is the gradient. Where there are `weights`, one for all outputs or one for each, they come
-    after the numbers: an array, or None where all are 1.
+    factor times `out`, which it fills, is the gradient. The settings are the `number`, if there is one, and the
+    `weights`, one for all outputs or one for each: an array, or None where all are 1.
     `few` is the same function of NumPy's arrays, see `numpy_rows`, for few numbers in eager code.
     `plain(logits, targets)` gives the losses of such rows in operations that have derivatives: for whatever else is asked for.
     `formula` is what compiled programs are made of, under that name in the kernel's module too.
@@ -62,7 +62,7 @@ class RowLosses:
     few: Any  # None in compiled programs
     plain: Any  # None where nothing else is
     formula: Formula
-    numbers: tuple[float, ...] = ()
+    number: float | None = None
     weights: Any = None
 
     def __call__(self, logits, targets):
@@ -74,10 +74,10 @@ class RowLosses:
         # A gradient in half precision is made in the backward pass, where it is rounded once, after all factors.
         at_once = logits.requires_grad and torch.is_grad_enabled() and logits.dtype not in HALF_PRECISION
         if torch.compiler.is_compiling():
-            given = self.work.__module__, SOURCES, rows, targets, self.numbers, self.weights
+            given = self.work.__module__, SOURCES, rows, targets, self.number, self.weights
             operators = torch.ops.keras_xent
-            is_called = at_once and logits.numel() >= self.formula.many
-            losses = operators.row_losses_and_gradient(*given)[0] if is_called else operators.row_losses(*given)
+            with_gradient = at_once and self.formula.is_called
+            losses = operators.row_losses_and_gradient(*given)[0] if with_gradient else operators.row_losses(*given)
             return losses.reshape(shape[:-1])
         losses = _Differentiable.apply(self, rows, targets, Made() if at_once and not transformed() else None)
         return losses if rows is logits else losses.reshape(shape[:-1])
@@ -89,31 +89,34 @@ class RowLosses:
     def by_numpy(self, logits, targets):
         """The losses of a few rows, and their gradient."""
         arrays = (wide(each.detach()).resolve_neg().numpy() for each in (logits, targets))
-        weights = () if self.weights is None else (known(self.weights),)
-        losses, slopes = self.few(*arrays, *self.numbers, *weights)
+        losses, slopes = self.few(*arrays, *self.settings())
         return torch.from_numpy(losses), torch.from_numpy(slopes)
+
+    def settings(self):
+        """The number, and the weights; what there is of both."""
+        return (*(() if self.number is None else (self.number,)), *(() if self.weights is None else (known(self.weights),)))
 
     def work_through(self, logits, targets, gradient=None, upstream=None):
         """The losses of all rows, and the factors that `gradient`, which is filled in if given, is still to be multiplied with.
 
         Where it is known what the losses' own gradient is (`upstream`), it has been, by both.
         """
-        weights = () if self.weights is None else (known(self.weights),)
+        settings = self.settings()
         if is_one_block(logits):
-            return self.work_on(logits, targets, gradient, upstream, Scratch(), weights)
+            return self.work_on(logits, targets, gradient, upstream, Scratch(), settings)
 
         def work(rows, scratch):
             of_block, pulled = (None if each is None else each[rows] for each in (gradient, upstream))
-            return self.work_on(logits[rows], targets[rows], of_block, pulled, scratch, weights)
+            return self.work_on(logits[rows], targets[rows], of_block, pulled, scratch, settings)
 
         return [torch.cat(each) for each in zip(*over_blocks(work, logits), strict=True)]
 
-    def work_on(self, logits, targets, gradient, upstream, scratch, weights):
+    def work_on(self, logits, targets, gradient, upstream, scratch, settings):
         """The same of a block."""
         if logits.dtype in HALF_PRECISION:
             logits = scratch.like(logits, "wide", torch.float32).copy_(logits)
         out = gradient if gradient is not None and gradient.dtype == logits.dtype else scratch.like(logits, "out")
-        losses, factors = self.work(logits, targets, out, scratch, *self.numbers, *weights)
+        losses, factors = self.work(logits, targets, out, scratch, *settings)
         if losses.dtype != logits.dtype:
             losses, factors = losses.to(logits.dtype), factors.to(logits.dtype)
         if upstream is not None:

@@ -6,7 +6,6 @@ each other, goes through the logits more often; and a call out of the program wo
 
 import hashlib
 import importlib.resources
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,13 +19,14 @@ NOTHING = 2.0**-126  # float32's smallest normal number: less is taken for 0
 class Formula:
     """`measure(logits, targets, *others)` gives one loss per row, and what else of the rows their gradient needs, in a tuple.
 
-    `slopes(measured, logits, targets, *others)` is d loss / d logit. Whatever belongs to a row has the shape (rows, 1). Of as
-    many logits as `many` a call of the kernel takes less time.
+    `slopes(measured, logits, targets, *others)` is d loss / d logit. Whatever belongs to a row has the shape (rows, 1). The
+    others are the number and the weights of `RowLosses`, what there is of both. Where the kernel `is_called`, as that takes less
+    time, only the gradient is a formula, and only to its own derivatives.
     """
 
     measure: Callable[..., tuple[Any, tuple[Any, ...]]]
     slopes: Callable[..., Any]
-    many: float = math.inf
+    is_called: bool = False
 
     def losses(self, logits, targets, *others):
         """(rows,), in float32 at least."""
