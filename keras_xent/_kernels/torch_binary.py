@@ -70,7 +70,14 @@ def measure(logits, targets, pos_weight):
 
 
 def answer_costs(logits, targets, pos_weight):
-    """e, as w t (-log σ(z)) + (1 - t) (-log σ(-z)); smooth, which max(z, 0) + log1p(exp(-|z|)) is not for autograd."""
+    """e, as w t (max(-z, 0) + L) + (1 - t) (max(z, 0) + L), L = log1p(exp(-|z|))."""
+    near_zero = (-logits.abs()).exp().log1p()
+    of_yes, of_no = (-logits).clamp(min=0.0) + near_zero, logits.clamp(min=0.0) + near_zero
+    return counted(pos_weight * targets, of_yes) + counted(1.0 - targets, of_no)
+
+
+def smooth_costs(logits, targets, pos_weight):
+    """The same, by two logarithms: to autograd the other has a corner at 0."""
     of_yes, of_no = (softplus(z, threshold=FAR) for z in (-logits, logits))
     return counted(pos_weight * targets, of_yes) + counted(1.0 - targets, of_no)
 

@@ -13,7 +13,7 @@ import torch
 from . import numpy_binary_focal
 from .exponents import serves_exponent
 from .shortcuts import Kernel
-from .torch_binary import answer_costs, averages_rows, find_mistakes, mean_losses, slope_of_cost, with_care
+from .torch_binary import answer_costs, averages_rows, find_mistakes, mean_losses, slope_of_cost, smooth_costs, with_care
 from .torch_traced import Formula, slope_of_power, summed
 from .torch_traced import raised as power
 
@@ -70,7 +70,7 @@ def mistake(logits, targets):
 def slopes(measured, logits, targets, gamma, pos_weight):
     """d loss / d z; the factor's own slope is 0 at an infinite cost."""
     del measured
-    costs, mistakes = answer_costs(logits, targets, pos_weight), mistake(logits, targets)
+    costs, mistakes = smooth_costs(logits, targets, pos_weight), mistake(logits, targets)
     change = (1.0 - 2.0 * targets) * logits.sigmoid() * (-logits).sigmoid()
     of_factor = slope_of_power(mistakes, gamma) * change * torch.where(costs.isinf(), 0.0, costs)
     return (power(mistakes, gamma) * slope_of_cost(logits, targets, pos_weight) + of_factor) / logits.shape[-1]
