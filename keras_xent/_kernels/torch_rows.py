@@ -16,17 +16,16 @@ from torch.autograd import forward_ad
 from .._backend.torch import read
 from . import numpy_rows
 from .torch_blocks import Scratch, is_one_block, over_blocks
-from .torch_traced import SOURCES, Formula
+from .torch_traced import HALF_PRECISION, SOURCES, Formula
 
-HALF_PRECISION = torch.float16, torch.bfloat16
 COMPILED = torch.float32, torch.float64, *HALF_PRECISION
 
 
 def can_be_worked_through(logits, axis, targets=None):
     """Whether logits are numbers in a CPU's memory, their classes last: neither traced nor faked nor distributed.
 
-    Compiled programs have kernels too, unless they are for others (`torch.export`), want a gradient by the targets, or hold
-    transforms of `torch.func`.
+    Compiled programs have kernels too, unless they are for others (`torch.export`), want a gradient by the targets, are
+    in forward mode, or hold transforms of `torch.func`.
     """
     in_memory = type(logits) in (torch.Tensor, torch.nn.Parameter) and logits.device.type == "cpu"
     if not in_memory or axis != len(logits.shape) - 1:

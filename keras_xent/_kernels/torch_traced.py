@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+HALF_PRECISION = torch.float16, torch.bfloat16
 NOTHING = 2.0**-126  # float32's smallest normal number: less is taken for 0
 
 
@@ -41,8 +42,7 @@ class Formula:
 
 def widened(*values):
     """Half precision in float32; other values as they are."""
-    half = torch.float16, torch.bfloat16
-    return [each.float() if torch.is_tensor(each) and each.dtype in half else each for each in values]
+    return [each.float() if torch.is_tensor(each) and each.dtype in HALF_PRECISION else each for each in values]
 
 
 def summed(elements):
