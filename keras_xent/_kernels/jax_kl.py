@@ -14,7 +14,7 @@ that leads for both has the gradient (r_R - r_S) / (S R) / T, with r the sums wi
 from jax import lax
 from jax import numpy as jnp
 
-from .jax_rows import LARGEST, RowLosses, apart, if_any, infinite_if_large, is_infinite, largest, serves, summed
+from .jax_rows import LARGEST, RowLosses, apart, few, if_any, infinite_if_large, is_infinite, largest, serves, summed
 from .shortcuts import Kernel
 
 NOTHING = -200.0  # its exponential is 0: a class that lies further below is no different, but for the NaN of 0 · ∞
@@ -31,11 +31,14 @@ def measure(logits, teacher_logits, temperature):
     total, teacher_total = sum_of_exp(*student), sum_of_exp(*teacher)
     confident = (total < 2.0) & (teacher_total < 2.0)
     below = if_any(confident, sums_below_tops, (total - 1.0, teacher_total - 1.0), *student, *teacher)
-    divergence = expected_gap(*student, *teacher) / teacher_total + jnp.log(total / teacher_total)
-    plain = (divergence > CLOSE) & (divergence < TOO_LARGE)
     rows = *student, jnp.log(total), *teacher, jnp.log(teacher_total)
-    careful = lambda *rows: jnp.where(plain, divergence, careful_divergence(*rows))  # noqa: E731
-    divergence = if_any(~plain, careful, divergence, *rows)
+    if few(logits):  # care takes less time than to find out whether it is needed
+        divergence = careful_divergence(*rows)
+    else:
+        divergence = expected_gap(*student, *teacher) / teacher_total + jnp.log(total / teacher_total)
+        plain = (divergence > CLOSE) & (divergence < TOO_LARGE)
+        careful = lambda *rows: jnp.where(plain, divergence, careful_divergence(*rows))  # noqa: E731
+        divergence = if_any(~plain, careful, divergence, *rows)
     return divergence, (*tops, total, teacher_total, *below, divergence)
 
 
