@@ -122,7 +122,7 @@ if BACKEND == "torch":
         assert (np.abs(gradient - slope) <= 1e-6 * np.abs(slope).max(-1, keepdims=True) + 1e-15).all()
 
     def test_students_near_and_far_in_one_batch():
-        """Each is computed as it would be alone: rows do not mix."""
+        """Each is computed as it would be alone, but for how the last digit of a probability is rounded: rows do not mix."""
         logits, _ = inputs(3.0, 50)
         noise = np.random.default_rng(1).normal(size=logits.shape)
         teacher = np.float32(logits + np.geomspace(1e-6, 3.0, len(logits))[:, None] * noise)
@@ -131,7 +131,7 @@ if BACKEND == "torch":
         for row in range(len(logits)):
             one = value_and_gradient(lambda x, row=row: loss(x, teacher[row : row + 1]), tensor(logits[row : row + 1]))
             np.testing.assert_allclose(losses[row], one[0][0], rtol=1e-6)
-            np.testing.assert_allclose(gradient[row], one[1][0], rtol=1e-6, atol=1e-9)
+            np.testing.assert_allclose(gradient[row], one[1][0], rtol=1e-6, atol=2.0**-24 / 3.0)
         right = reference.distillation_loss(teacher, logits, targets="logits", temperature=3.0)
         np.testing.assert_allclose(losses, right, rtol=64 * 2.0**-23)
         assert (right < torch_kl.CLOSE).any() and (right > 9.0 * torch_kl.CLOSE).any()
