@@ -39,7 +39,7 @@ def measure(logits, teacher_logits, temperature):
         plain = (divergence > CLOSE) & (divergence < TOO_LARGE)
         careful = lambda *rows: jnp.where(plain, divergence, careful_divergence(*rows))  # noqa: E731
         divergence = if_any(~plain, careful, divergence, *rows)
-    return divergence, (*tops, total, teacher_total, *below, divergence)
+    return divergence, (*tops, total, teacher_total, *below)
 
 
 def tempered(logits, top_logit, scale):
@@ -64,14 +64,11 @@ def sums_below_tops(*given):
 
 
 def expected_gap(*given):
-    """Σ_k exp(y_k) (y_k - x_k), to which nothing contributes that the teacher rules out; not finite if only the student does."""
+    """Σ_k exp(y_k) (y_k - x_k); not finite where anybody rules a class out."""
 
-    def reduce(one, logits, top_logit, scale, teacher_logits, teacher_top, _):
-        teacher_heights = jnp.maximum(tempered(teacher_logits, teacher_top, scale), NOTHING * one)
-        gap = jnp.minimum(teacher_heights - tempered(logits, top_logit, scale), LARGEST * one)
-        teacher = jnp.exp(teacher_heights)
-        beyond = jnp.maximum(gap - TOO_LARGE * one, one - one)  # if at all, so that any share of it makes infinity
-        return summed(teacher * gap + (teacher * (1e38 * one)) * beyond)
+    def reduce(_, logits, top_logit, scale, teacher_logits, teacher_top, teacher_scale):
+        depths, teacher_depths = logits - top_logit, teacher_logits - teacher_top
+        return summed(jnp.exp(teacher_depths * teacher_scale) * (teacher_depths - depths)) * scale
 
     return apart(reduce, *given)
 
@@ -107,7 +104,7 @@ def excess_of_exp(d, one):
 def slopes(arguments, measured):
     """dD / ds."""
     logits, teacher_logits, temperature = arguments
-    top, teacher_top, total, teacher_total, others, teacher_others, _ = measured
+    top, teacher_top, total, teacher_total, others, teacher_others = measured
     scale = 1.0 / temperature
     leads = (logits == top) & (total < 2.0) & (teacher_logits == teacher_top) & (teacher_total < 2.0)
     power = jnp.exp(tempered(logits, top, scale))  # 1 where it leads, but not to a second derivative
@@ -119,11 +116,13 @@ def slopes(arguments, measured):
 def temperature_slope(arguments, measured):
     """dD / dT, one number per row."""
     logits, teacher_logits, temperature = arguments
-    top, teacher_top, total, teacher_total, *_, divergence = measured
+    top, teacher_top, total, teacher_total, *_ = measured
     scale = 1.0 / temperature
     heights, teacher_heights = tempered(logits, top, scale), tempered(teacher_logits, teacher_top, scale)
     student, teacher = jnp.exp(heights) / total, jnp.exp(teacher_heights) / teacher_total
     ratio = heights - teacher_heights + jnp.log(teacher_total / total)
+    log_totals = jnp.log(total), jnp.log(teacher_total)
+    divergence = careful_divergence(logits, top, scale, log_totals[0], teacher_logits, teacher_top, scale, log_totals[1])
     change = (student - teacher) * heights - teacher * (ratio + divergence) * teacher_heights
     return -summed(jnp.where(jnp.isfinite(change), change, 0.0)) * scale
 
