@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 import keras_xent
+from keras_xent import reference
 
 from .backends import BACKEND, tensor
 from .cases import LOSS_CLASSES
 from .test_kernels import check_leaders, leaders
-from .test_kernels_torch import assert_within_64_epsilon, every_loss, example, without_kernels
+from .test_kernels_torch import assert_within_64_epsilon, every_loss, example, inputs, without_kernels
 
 if BACKEND == "torch":
     import torch
     from torch._dynamo.backends.common import aot_autograd
+    from torch._dynamo.utils import counters
     from torch._functorch.aot_autograd import make_boxed_func
     from torch.autograd import forward_ad
 
@@ -34,14 +36,11 @@ if BACKEND == "torch":
     @pytest.fixture(params=["called", "formula"])
     def way(request, monkeypatch):
         """Compiled programs call a kernel, as they do that of distillation where there are many logits, or have its formula."""
-        monkeypatch.setattr(torch_kl, "A_FEW", 1)
+        monkeypatch.setattr(torch_kl, "A_FEW", 1)  # work that is called does what it does with many
         if request.param == "called":
             for module in MODULES:
-                monkeypatch.setattr(module, "FORMULA", dataclasses.replace(module.FORMULA, is_called=True))
+                monkeypatch.setattr(module, "FORMULA", dataclasses.replace(module.FORMULA, called_from=0))
         return request.param
-
-    def is_called(name, way):
-        return name == "distillation" or way == "called"
 
     def compiled(function, dynamic=None):
         """As one program, and the list of what a compiler has made of it: forward, and backward when that is asked for."""
@@ -77,14 +76,13 @@ if BACKEND == "torch":
             for one, other in zip(losses_and_gradient(program, *given), losses_and_gradient(loss, *given), strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
         calls = [graph.count("keras_xent.row") for graph in graphs]
-        assert calls == [int(is_called(name, way)), 0] * (len(calls) // 2)  # forward, backward; both again if compiled anew
+        assert calls == [int(way == "called"), 0] * (len(calls) // 2)  # forward, backward; both again if compiled anew
         shaped = tensor(y_true).reshape(2, 4, *y_true.shape[1:]), tensor(logits).reshape(2, 4, 5)
         torch.testing.assert_close(program(*shaped), loss(*shaped), rtol=1e-6, atol=1e-7)
 
     @pytest.mark.parametrize("scale", [0.01, 3.0, 30.0, 1000.0])
     @every_loss
-    def test_programs_are_within_64_epsilon(name, scale, monkeypatch):
-        monkeypatch.setattr(torch_kl, "A_FEW", 1)
+    def test_programs_are_within_64_epsilon(name, scale, way):
         function, options, y_true, logits = example(name, scale, 7)
         targets = tensor(y_true)
         program, _ = compiled(lambda x: getattr(keras_xent, function)(targets, x, **options))
@@ -114,7 +112,7 @@ if BACKEND == "torch":
 
     def test_many_logits_are_worth_a_call(monkeypatch):
         """Its gradient is made beside the losses."""
-        monkeypatch.setattr(torch_kl, "A_FEW", 45)
+        monkeypatch.setattr(torch_kl, "FORMULA", dataclasses.replace(torch_kl.FORMULA, called_from=45))
         function, options, y_true, logits = example("distillation", 3.0, 5, rows=9)
         loss = loss_of(function, options)
         for rows, called in ((8, 0), (9, 1)):
@@ -123,6 +121,37 @@ if BACKEND == "torch":
             for one, other in zip(losses_and_gradient(program, *given), losses_and_gradient(loss, *given), strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
             assert [graph.count("keras_xent.row_losses_and_gradient") for graph in graphs] == [called, 0]
+
+    @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+    def test_temperatures_that_change_are_compiled_once(backend, way):
+        """The first is a constant of its program; the next program is for any."""
+        _, _, y_true, logits = example("distillation", 3.0, 5)
+        torch._dynamo.reset()
+        counters.clear()
+        program = torch.compile(keras_xent.distillation_loss, backend=backend, fullgraph=True)
+        for temperature in (2.0, 3.0, 4.0, 1.5, 1.0, 10.0):
+            given = {"targets": "logits", "temperature": temperature}
+            loss, right = (lambda t, x, f=f, given=given: f(t, x, **given) for f in (program, keras_xent.distillation_loss))
+            for one, other in zip(*(losses_and_gradient(f, tensor(y_true), tensor(logits)) for f in (loss, right)), strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+        assert counters["stats"]["unique_graphs"] == 2
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize("distance", [0.0, 1e-5, 1e-3, 0.1, 1.0])
+    def test_a_student_next_to_its_teacher_by_formula(distance, dtype):
+        """An error is that of a probability, not of the loss, which is about its square: both are far below those."""
+        logits, _ = inputs(3.0, 50)
+        teacher = np.float32(logits + distance * np.random.default_rng(1).normal(size=logits.shape))
+        options = {"targets": "logits", "temperature": 3.0}
+        program, _ = compiled(loss_of("distillation_loss", options | {"dtype": dtype}))
+        leaf = tensor(logits).to(getattr(torch, dtype)).requires_grad_()
+        losses = program(tensor(teacher).to(leaf.dtype), leaf)
+        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        right = reference.distillation_loss(teacher, logits, **options)
+        slope = reference.distillation_loss_gradient(teacher, logits, **options)
+        epsilon = torch.finfo(leaf.dtype).eps
+        assert (np.abs(losses.detach().numpy() - right) <= 8.0 * epsilon * (np.sqrt(right) + right)).all()
+        assert (np.abs(gradient.numpy() - slope) <= epsilon).all()
 
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
@@ -134,14 +163,14 @@ if BACKEND == "torch":
         for one, other in zip(losses_and_gradient(program, *given), losses_and_gradient(loss, *given), strict=True):
             assert one.dtype == other.dtype == getattr(torch, dtype)
             torch.testing.assert_close(one, other)
-        assert ("keras_xent.row_losses" in graphs[0]) == is_called(name, way)
+        assert ("keras_xent.row_losses" in graphs[0]) == (way == "called")
 
     def test_what_pytorch_asks_of_operators():
         """That they do what their signatures say, their shapes and gradients included."""
         _, _, y_true, logits = example("distributions", 3.0, 5)
         given = "", tensor(logits).requires_grad_(), tensor(y_true)
         dense = "keras_xent._kernels.torch_dense", *given, None, None
-        kl = "keras_xent._kernels.torch_kl", *given, 3.0, None
+        kl = "keras_xent._kernels.torch_kl", *given, None, torch.tensor(3.0, dtype=torch.float64)
         torch.library.opcheck(torch_compiled.row_losses, dense)
         torch.library.opcheck(torch_compiled.row_gradients, (*dense, torch.ones(8).requires_grad_()))
         torch.library.opcheck(torch_compiled.row_losses_and_gradient, kl)

@@ -25,7 +25,7 @@ def answers(logits, targets, weights):
     near_zero, likely = np.log1p(power), 1.0 / (1.0 + power)
     unlikely, says_yes = power * likely, logits > 0.0
     yes, no = np.where(says_yes, likely, unlikely), np.where(says_yes, unlikely, likely)
-    of_yes, of_no = targets if weights is None else weights * targets, 1.0 - targets
+    of_yes, of_no = targets if (weights == 1.0).all() else weights * targets, 1.0 - targets
     cost_of_yes, cost_of_no = near_zero + np.maximum(-logits, 0.0), near_zero + np.maximum(logits, 0.0)
     costs = of_yes * cost_of_yes + of_no * cost_of_no
     if np.isnan(costs).any():

@@ -43,7 +43,7 @@ def add_up(logits, targets, out, scratch, weights):
 def find_mistakes(logits, targets, out, scratch, weights):
     """Fills in q, and gives c, or None where that is 1."""
     torch.ge(logits, 0.0, out=out)
-    if weights is None:
+    if (weights == 1.0).all():
         out.sub_(targets)
         return None
     of_yes = torch.mul(targets, torch.from_numpy(weights), out=scratch.like(out, "yes"))
@@ -96,7 +96,7 @@ def slope_of_cost(logits, targets, pos_weight):
 FORMULA = Formula(measure, slopes)
 
 
-def mean_losses(work, few, formula, in_steps, logits, targets, axis, pos_weight, number=None):
+def mean_losses(work, few, formula, in_steps, logits, targets, axis, pos_weight, constant=None):
     """Of rows, and then of the other axes."""
     weights = pos_weight
     if not torch.compiler.is_compiling():
@@ -106,7 +106,7 @@ def mean_losses(work, few, formula, in_steps, logits, targets, axis, pos_weight,
     def plain(logits, targets):
         return in_steps(logits=logits, targets=targets, axis=1, pos_weight=torch.as_tensor(weights))
 
-    of_rows = RowLosses(work, few, plain, formula, number, weights)(logits, targets)
+    of_rows = RowLosses(work, few, plain, formula, constant, weights)(logits, targets)
     return steps.average(of_rows, other_axes(axis, len(logits.shape)))
 
 

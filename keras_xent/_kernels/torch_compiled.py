@@ -17,14 +17,14 @@ from . import torch_rows
 
 @torch.library.custom_op("keras_xent::row_losses", mutates_args=())
 def row_losses(
-    kernel: str, sources: str, logits: Tensor, targets: Tensor, number: float | None, weights: Tensor | None
+    kernel: str, sources: str, logits: Tensor, targets: Tensor, constant: float | None, variable: Tensor | None
 ) -> Tensor:
     """The losses of all rows.
 
-    `kernel` names the module whose `work` it is, `number` and `weights` are as in `RowLosses`, and `sources` is not
+    `kernel` names the module whose `work` it is, `constant` and `variable` are as in `RowLosses`, and `sources` is not
     used but in keys to programs that were compiled before, see `torch_traced`.
     """
-    return working(kernel, number, weights).work_through(logits, targets)[0]
+    return working(kernel, constant, variable).work_through(logits, targets)[0]
 
 
 @torch.library.custom_op("keras_xent::row_gradients", mutates_args=())
@@ -33,47 +33,47 @@ def row_gradients(
     sources: str,
     logits: Tensor,
     targets: Tensor,
-    number: float | None,
-    weights: Tensor | None,
+    constant: float | None,
+    variable: Tensor | None,
     upstream: Tensor,
 ) -> Tensor:
     """Their gradient by the logits."""
     gradient = logits.new_empty(logits.shape)
-    working(kernel, number, weights).work_through(logits, targets, gradient, upstream)
+    working(kernel, constant, variable).work_through(logits, targets, gradient, upstream)
     return gradient
 
 
 @torch.library.custom_op("keras_xent::row_losses_and_gradient", mutates_args=())
 def row_losses_and_gradient(
-    kernel: str, sources: str, logits: Tensor, targets: Tensor, number: float | None, weights: Tensor | None
+    kernel: str, sources: str, logits: Tensor, targets: Tensor, constant: float | None, variable: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The losses, and their gradient but for the factors, which come last."""
     gradient = logits.new_empty(logits.shape)
-    losses, factors = working(kernel, number, weights).work_through(logits, targets, gradient)
+    losses, factors = working(kernel, constant, variable).work_through(logits, targets, gradient)
     return losses, gradient, factors
 
 
-def working(kernel, number, weights):
+def working(kernel, constant, variable):
     """What was compiled, without the steps, as nothing but losses and their gradient is asked of it."""
     module = importlib.import_module(kernel)
-    return torch_rows.RowLosses(module.work, None, None, module.FORMULA, number, weights)
+    return torch_rows.RowLosses(module.work, None, None, module.FORMULA, constant, variable)
 
 
 # ------------------------------------------------------------------------------------------------------------------ shapes
 
 
 @row_losses.register_fake
-def _(kernel, sources, logits, targets, number, weights):
+def _(kernel, sources, logits, targets, constant, variable):
     return torch_rows.wide(logits.new_empty(logits.shape[:1]))
 
 
 @row_gradients.register_fake
-def _(kernel, sources, logits, targets, number, weights, upstream):
+def _(kernel, sources, logits, targets, constant, variable, upstream):
     return logits.new_empty(logits.shape)
 
 
 @row_losses_and_gradient.register_fake
-def _(kernel, sources, logits, targets, number, weights):
+def _(kernel, sources, logits, targets, constant, variable):
     losses = logits.new_empty(logits.shape[:1])
     return losses, logits.new_empty(logits.shape), torch.empty_like(losses)
 
@@ -81,27 +81,27 @@ def _(kernel, sources, logits, targets, number, weights):
 # ---------------------------------------------------------------------------------------------------------------- formulas
 
 
-def losses_by_formula(kernel, sources, logits, targets, number, weights):
-    return formula_of(kernel).losses(logits, targets, *others(number, weights))
+def losses_by_formula(kernel, sources, logits, targets, constant, variable):
+    return formula_of(kernel).losses(logits, targets, *others(constant, variable))
 
 
-def gradients_by_formula(kernel, sources, logits, targets, number, weights, upstream):
-    return formula_of(kernel).gradient(upstream, logits, targets, *others(number, weights))
+def gradients_by_formula(kernel, sources, logits, targets, constant, variable, upstream):
+    return formula_of(kernel).gradient(upstream, logits, targets, *others(constant, variable))
 
 
 def formula_of(kernel):
     return importlib.import_module(kernel).FORMULA
 
 
-def others(number, weights):
-    return [each for each in (number, weights) if each is not None]
+def others(constant, variable):
+    return [each for each in (constant, variable) if each is not None]
 
 
 def decomposed(by_formula):
     """What a compiler makes of an operator: called when it asks for functions of tensors without side effects."""
 
     def traced(mode, operator, types, arguments, options):
-        if formula_of(arguments[0]).is_called:
+        if formula_of(arguments[0]).is_called(arguments[2]):
             return mode.__torch_dispatch__(operator, types, arguments, options)
         with mode:
             return by_formula(*arguments)
@@ -117,13 +117,13 @@ row_gradients.register_torch_dispatch(FunctionalTensorMode, decomposed(gradients
 
 
 def keep(ctx, inputs, output):
-    ctx.kernel, ctx.sources, logits, targets, ctx.number, weights = inputs
-    ctx.save_for_backward(logits, targets, weights)
+    ctx.kernel, ctx.sources, logits, targets, ctx.constant, variable = inputs
+    ctx.save_for_backward(logits, targets, variable)
 
 
 def pull(ctx, upstream):
-    logits, targets, weights = ctx.saved_tensors
-    gradient = row_gradients(ctx.kernel, ctx.sources, logits, targets, ctx.number, weights, upstream)
+    logits, targets, variable = ctx.saved_tensors
+    gradient = row_gradients(ctx.kernel, ctx.sources, logits, targets, ctx.constant, variable, upstream)
     return None, None, gradient, None, None, None
 
 
@@ -134,14 +134,14 @@ def keep_upstream(ctx, inputs, output):
 
 def pull_gradient(ctx, change):
     """Second derivatives, and all further ones, of formulas."""
-    logits, targets, weights, upstream = ctx.saved_tensors
-    of_logits, of_upstream = derived(ctx, logits, targets, weights, upstream, change)
+    logits, targets, variable, upstream = ctx.saved_tensors
+    of_logits, of_upstream = derived(ctx, logits, targets, variable, upstream, change)
     return None, None, of_logits, None, None, None, of_upstream
 
 
-def derived(ctx, logits, targets, weights, upstream, change):
+def derived(ctx, logits, targets, variable, upstream, change):
     def gradient(logits, upstream):
-        return gradients_by_formula(ctx.kernel, ctx.sources, logits, targets, ctx.number, weights, upstream)
+        return gradients_by_formula(ctx.kernel, ctx.sources, logits, targets, ctx.constant, variable, upstream)
 
     return torch.func.vjp(gradient, logits, upstream)[1](change)
 
@@ -153,10 +153,10 @@ def keep_gradient(ctx, inputs, output):
 
 
 def pull_what_was_made(ctx, upstream, change, _):
-    logits, targets, weights, gradient, factors = ctx.saved_tensors
+    logits, targets, variable, gradient, factors = ctx.saved_tensors
     pulled = None if upstream is None else gradient * (upstream * factors).unsqueeze(-1)
     if change is not None:
-        of_logits, _ = derived(ctx, logits, targets, weights, 1.0 / factors, change)
+        of_logits, _ = derived(ctx, logits, targets, variable, 1.0 / factors, change)
         pulled = of_logits if pulled is None else pulled + of_logits
     return None, None, pulled, None, None, None
 

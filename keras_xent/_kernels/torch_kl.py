@@ -21,16 +21,18 @@ from .numpy_kl import FLOOR
 from .shortcuts import Kernel
 from .torch_blocks import Scratch
 from .torch_rows import RowLosses, can_be_worked_through
-from .torch_traced import Formula, denominator, largest
+from .torch_traced import Formula, denominator, largest, summed
 
 A_FEW = 2**16  # elements, of which operations cost more than arithmetic
 BIT = math.log(2.0)  # in nats
 USUAL = 32.0  # bits, of which float32 rounds off 2^-20 at most
+NEAR = 0.5  # up to here φ is computed by its series in formulas
 CLOSE = 2.0**-4  # a divergence below, or below this share of what it is the difference of, is computed with care
 
 
 def work(student, teacher, out, scratch, temperature):
     """The losses of some rows, and what `out` has to be multiplied with to be their gradient."""
+    temperature = float(temperature)
     if student.dtype == torch.float64 or student.numel() < A_FEW:  # fewer operations, each of which takes longer
         losses = close_losses(student, teacher, out, scratch, temperature).to(out.dtype)
         return losses, torch.full_like(losses, 1.0 / temperature)
@@ -111,26 +113,56 @@ def balance(gradient, top, sure):
 
 
 def measure(student, teacher, temperature):
-    """Of student and teacher the largest logits, and Σ_k exp((z_k - m) / T) with and without the top class; no losses."""
+    """The losses; of both the largest logits, Σ_k exp((z_k - m) / T), and the same without the top class; log(S / R).
+
+    Where Σ p_k (u_k - l_k) cancels, the loss is log Σ_k p_k exp(g_k) = log1p(Σ_k p_k φ(g_k)), g_k being l_k - u_k less its mean.
+    """
     top, teacher_top = largest(student), largest(teacher)
     total, others, _ = denominator((student - top) / temperature)
     teacher_total, teacher_others, _ = denominator((teacher - teacher_top) / temperature)
-    return None, (top, teacher_top, total, others, teacher_total, teacher_others)
+    heights, teacher_heights = (student - top) / temperature, (teacher - teacher_top) / temperature
+    probs, ratios = teacher_heights.exp() / teacher_total, heights - teacher_heights
+    mean, log_ratio = summed(weighed(probs, ratios)), (total / teacher_total).log()
+    far = log_ratio - mean
+    gaps, of_student = ratios - mean, heights.exp() * ((-mean).exp() / teacher_total)  # the latter is p_k exp(g_k)
+    excess = torch.where(gaps.abs() < NEAR, probs * excess_of_exp(gaps), of_student - probs - weighed(probs, gaps))
+    is_close = (far < CLOSE) | (far < CLOSE * mean.abs())
+    losses = torch.where(is_close, summed(excess).log1p(), far)
+    log_ratio = log_ratio + (losses + mean - log_ratio).detach()  # more digits, the same derivative
+    return losses, (top, teacher_top, total, others, teacher_total, teacher_others, log_ratio)
+
+
+def weighed(probs, values):
+    """0 where the teacher rules a class out, whatever the student does."""
+    return torch.where(probs == 0.0, 0.0, probs * values)
+
+
+def excess_of_exp(d):
+    """φ(d) for |d| up to NEAR: d²/2 + d³/6 + ..."""
+    series = torch.ones_like(d)
+    for n in range(18 if d.dtype == torch.float64 else 8, 2, -1):
+        series = 1.0 + series * d / n
+    return 0.5 * d * d * series
 
 
 def slopes(measured, student, teacher, temperature):
-    """d loss / d s; for a class that leads in both (r_R - r_S) / (S R) / T, S and R being all sums and r those without it."""
-    top, teacher_top, total, others, teacher_total, teacher_others = measured
+    """d loss / d s: p_k (d_k + φ(d_k)) / T where d_k is near 0, else (q_k - p_k) / T.
+
+    For a class that leads in both that is (r_R - r_S) / (S R) / T, S and R being all sums and r those without it.
+    """
+    top, teacher_top, total, others, teacher_total, teacher_others, log_ratio = measured
+    heights, teacher_heights = (student - top) / temperature, (teacher - teacher_top) / temperature
     leads = (student >= top) & (teacher >= teacher_top) & (total < 2.0) & (teacher_total < 2.0)
-    prob, teacher_prob = (
-        ((student - top) / temperature).exp() / total,
-        ((teacher - teacher_top) / temperature).exp() / teacher_total,
-    )
+    prob, teacher_prob = heights.exp() / total, teacher_heights.exp() / teacher_total
     of_leader = (teacher_others - others) / (total * teacher_total)
-    return torch.where(leads, of_leader, prob - teacher_prob) / temperature
+    differences = heights - teacher_heights - log_ratio
+    is_near = differences.abs() < NEAR
+    near = torch.where(is_near, differences, 0.0)
+    of_near = teacher_prob * (near + excess_of_exp(near))
+    return torch.where(is_near, of_near, torch.where(leads, of_leader, prob - teacher_prob)) / temperature
 
 
-FORMULA = Formula(measure, slopes, is_called=True)
+FORMULA = Formula(measure, slopes, called_from=A_FEW)
 
 
 def kl_losses(soft_logits, soft_targets, temperature, in_steps):
@@ -138,12 +170,16 @@ def kl_losses(soft_logits, soft_targets, temperature, in_steps):
 
     loss = Σ_k p_k (expm1(d_k) - d_k)
     """
+    if torch.compiler.is_compiling():
+        # A tensor: a number would be compiled anew each time. A product: PyTorch 2.13 may keep `torch.full` of an earlier value.
+        variable = torch.ones((), dtype=torch.float64) * temperature
+        return RowLosses(work, None, None, FORMULA, variable=variable)(soft_logits, soft_targets)
     temperature = float(temperature)
 
     def plain(student, teacher):
         return in_steps(soft_logits=student, soft_targets=teacher, temperature=temperature, axis=1)
 
-    return RowLosses(work, numpy_kl.work, plain, FORMULA, temperature)(soft_logits, soft_targets)
+    return RowLosses(work, numpy_kl.work, plain, FORMULA, variable=temperature)(soft_logits, soft_targets)
 
 
 def is_known(temperature):
@@ -154,12 +190,7 @@ def is_known(temperature):
 
 
 def serves(quantities):
-    """Whether the student can be worked through, at a temperature that is known.
-
-    A few logits are not worth a call out of a compiled program; and a formula would be compiled anew for each temperature.
-    """
-    if torch.compiler.is_compiling() and quantities["soft_logits"].numel() < A_FEW:
-        return False
+    """Whether the student can be worked through, at a temperature that is known."""
     return can_be_worked_through(quantities["soft_logits"], quantities["axis"]) and is_known(quantities["temperature"])
 
 

@@ -50,8 +50,8 @@ class RowLosses:
 
     `work(logits, targets, out, scratch, *settings)`, the function of that name in the kernel's module, takes a block: logits
     (rows, num_classes), class ids (rows,) or targets of the logits' shape. It gives the losses and a factor, (rows,) each; the
-    factor times `out`, which it fills, is the gradient. The settings are the `number`, if there is one, and the
-    `weights`, one for all outputs or one for each: an array, or None where all are 1.
+    factor times `out`, which it fills, is the gradient. The settings are what there is of a `constant`, for whose values
+    programs are compiled one by one, and a `variable`, which may have another in each call: a number or an array.
     `few` is the same function of NumPy's arrays, see `numpy_rows`, for few numbers in eager code.
     `plain(logits, targets)` gives the losses of such rows in operations that have derivatives: for whatever else is asked for.
     `formula` is what compiled programs are made of, under that name in the kernel's module too.
@@ -61,8 +61,8 @@ class RowLosses:
     few: Any  # None in compiled programs
     plain: Any  # None where nothing else is
     formula: Formula
-    number: float | None = None
-    weights: Any = None
+    constant: float | None = None
+    variable: Any = None  # a tensor in compiled programs
 
     def __call__(self, logits, targets):
         """The losses, in float32 for logits in half precision."""
@@ -73,9 +73,9 @@ class RowLosses:
         # A gradient in half precision is made in the backward pass, where it is rounded once, after all factors.
         at_once = logits.requires_grad and torch.is_grad_enabled() and logits.dtype not in HALF_PRECISION
         if torch.compiler.is_compiling():
-            given = self.work.__module__, SOURCES, rows, targets, self.number, self.weights
+            given = self.work.__module__, SOURCES, rows, targets, self.constant, self.variable
             operators = torch.ops.keras_xent
-            with_gradient = at_once and self.formula.is_called
+            with_gradient = at_once and self.formula.is_called(rows)
             losses = operators.row_losses_and_gradient(*given)[0] if with_gradient else operators.row_losses(*given)
             return losses.reshape(shape[:-1])
         losses = _Differentiable.apply(self, rows, targets, Made() if at_once and not transformed() else None)
@@ -92,8 +92,9 @@ class RowLosses:
         return torch.from_numpy(losses), torch.from_numpy(slopes)
 
     def settings(self):
-        """The number, and the weights; what there is of both."""
-        return (*(() if self.number is None else (self.number,)), *(() if self.weights is None else (known(self.weights),)))
+        """What there is of both."""
+        variable = self.variable.numpy() if torch.is_tensor(self.variable) else self.variable
+        return [each for each in (self.constant, variable) if each is not None]
 
     def work_through(self, logits, targets, gradient=None, upstream=None):
         """The losses of all rows, and the factors that `gradient`, which is filled in if given, is still to be multiplied with.
@@ -135,12 +136,6 @@ class RowLosses:
 
         gradients = iter(torch.func.vjp(losses, *moving)[1](upstream))
         return [next(gradients) if want else None for want in wanted]
-
-
-def known(weights):
-    """As an array; None where all are 1."""
-    array = weights.numpy() if torch.is_tensor(weights) else weights
-    return None if (array == 1.0).all() else array
 
 
 def transformed():

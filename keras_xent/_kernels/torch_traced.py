@@ -21,13 +21,17 @@ class Formula:
     """`measure(logits, targets, *others)` gives one loss per row, and what else of the rows their gradient needs, in a tuple.
 
     `slopes(measured, logits, targets, *others)` is d loss / d logit. Whatever belongs to a row has the shape (rows, 1). The
-    others are the number and the weights of `RowLosses`, what there is of both. Where the kernel `is_called`, as that takes less
-    time, only the gradient is a formula, and only to its own derivatives.
+    others are the constant and the variable of `RowLosses`, what there is of both. If it `is_called`, only the gradient
+    is a formula, and only to its own derivatives.
     """
 
     measure: Callable[..., tuple[Any, tuple[Any, ...]]]
     slopes: Callable[..., Any]
-    is_called: bool = False
+    called_from: int | None = None  # so many logits on
+
+    def is_called(self, logits):
+        """Whether these are so many that a call takes less time."""
+        return self.called_from is not None and logits.numel() >= self.called_from
 
     def losses(self, logits, targets, *others):
         """(rows,), in float32 at least."""
