@@ -64,9 +64,8 @@ def few(*values):
 def summed(elements):
     """The sum of each row. Few numbers are a product with ones: XLA's CPU computes what is to be multiplied several at a time."""
     if few(elements):
-        return lax.dot_general(
-            elements, jnp.ones((elements.shape[-1], 1)), (((elements.ndim - 1,), (0,)), ((), ())), precision="highest"
-        )
+        ones = jnp.ones((elements.shape[-1], 1), elements.dtype)
+        return lax.dot_general(elements, ones, (((elements.ndim - 1,), (0,)), ((), ())), precision="highest")
     return jnp.sum(elements, -1, keepdims=True)
 
 
