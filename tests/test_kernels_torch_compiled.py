@@ -1,6 +1,8 @@
 """The kernels inside `torch.compile`: they are part of compiled programs, which compute what is computed without."""
 
 import dataclasses
+import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -29,6 +31,7 @@ if BACKEND == "torch":
         torch_focal,
         torch_kl,
         torch_sparse,
+        torch_traced,
     )
 
     MODULES = torch_binary, torch_binary_focal, torch_dense, torch_focal, torch_kl, torch_sparse
@@ -109,6 +112,24 @@ if BACKEND == "torch":
         program, _ = compiled(loss, dynamic=True)
         for one, other in zip(*(losses_and_gradient(f, tensor(y_true), tensor(logits)) for f in (program, loss)), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+    def test_programs_on_disk_are_of_these_formulas(tmp_path):
+        """PyTorch's key to them is the graph, which names the version of the kernels' sources."""
+        graphs = []
+
+        def keep(graph, inputs):
+            graphs.append(str(graph.graph))
+            return graph
+
+        torch._dynamo.reset()
+        _, _, y_true, logits = example("distributions", 3.0, 5)
+        torch.compile(keras_xent.CategoricalCrossentropy(True), backend=keep, fullgraph=True)(tensor(y_true), tensor(logits))
+        assert torch_traced.SOURCES in graphs[0]
+        folder = pathlib.Path(torch_traced.__file__).parent
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+        assert torch_traced.fingerprint(tmp_path) == torch_traced.SOURCES
+        (tmp_path / "torch_dense.py").write_text("# another version\n")
+        assert torch_traced.fingerprint(tmp_path) != torch_traced.SOURCES
 
     def test_many_logits_are_worth_a_call(monkeypatch):
         """Its gradient is made beside the losses."""
