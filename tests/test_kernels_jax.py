@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_xent
-from keras_xent import _kernels
+from keras_xent import _kernels, reference
 
 from .backends import BACKEND
 from .cases import one_hot
@@ -72,6 +72,17 @@ if BACKEND == "jax":
         for (what, actual), (_, expected) in zip(results, derivatives(loss, y_true), strict=True):
             for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
                 assert np.abs(one - other).max() <= 1e-5 * max(np.abs(other).max(), 1e-3), what
+
+    def test_a_temperature_whose_teacher_rules_a_class_out():
+        """The student's part of that class counts, in the slope by the temperature, too."""
+        student, loss = np.float32([[0.0, 1.0, 0.5]]), keras_xent.DistillationLoss(2.0, targets="logits")
+
+        def slope(teacher):
+            return jax.grad(lambda temperature: loss._with(temperature=temperature)(np.float32(teacher), student))(2.0)
+
+        f = lambda t: reference.distillation_loss([[1.0, 0.0, -np.inf]], student, targets="logits", temperature=t).mean()  # noqa: E731
+        np.testing.assert_allclose(slope([[1.0, 0.0, -np.inf]]), (f(2.0 + 1e-4) - f(2.0 - 1e-4)) / 2e-4, rtol=1e-5)
+        np.testing.assert_allclose(slope([[1.0, 0.0, -1e30]]), slope([[1.0, 0.0, -np.inf]]), rtol=1e-6)
 
     # ---------------------------------------------------------------------------------------------------------- memory
 

@@ -104,6 +104,15 @@ if BACKEND == "torch":
             expected = getattr(keras_xent, function)(*both, **options)
             torch.testing.assert_close(program(*both), expected, rtol=1e-6, atol=1e-30, equal_nan=True)
 
+    @pytest.mark.parametrize("depth", [1e2, 1e4, 1e9, 1e30])
+    def test_a_student_that_all_but_rules_a_class_out(depth):
+        """What that costs is no part of the other classes' gradients."""
+        teacher, student = np.float32([[0.0, 0.2, 0.1, -0.3]]), np.float32([[0.1, 0.0, -depth, 0.2]])
+        program, _ = compiled(loss_of("distillation_loss", {"targets": "logits", "temperature": 1.0}))
+        _, gradient = losses_and_gradient(program, tensor(teacher), tensor(student))
+        slope = reference.distillation_loss_gradient(teacher, student, targets="logits", temperature=1.0)
+        assert (np.abs(gradient.numpy() / 0.5 - slope) <= 4.0 * 2.0**-23).all()
+
     @pytest.mark.parametrize("name", NAMES)
     def test_functions_whose_arguments_are_symbols(name):
         """As numbers are in a program that is compiled for any: their ranges are checked in it."""

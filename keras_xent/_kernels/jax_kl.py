@@ -124,6 +124,7 @@ def temperature_slope(arguments, measured):
     log_totals = jnp.log(total), jnp.log(teacher_total)
     divergence = careful_divergence(logits, top, scale, log_totals[0], teacher_logits, teacher_top, scale, log_totals[1])
     change = (student - teacher) * heights - teacher * (ratio + divergence) * teacher_heights
+    change = jnp.where(teacher == 0.0, student * heights, change)
     return -summed(jnp.where(jnp.isfinite(change), change, 0.0)) * scale
 
 

@@ -128,7 +128,7 @@ def measure(student, teacher, temperature):
     excess = torch.where(gaps.abs() < NEAR, probs * excess_of_exp(gaps), of_student - probs - weighed(probs, gaps))
     is_close = (far < CLOSE) | (far < CLOSE * mean.abs())
     losses = torch.where(is_close, summed(excess).log1p(), far)
-    log_ratio = log_ratio + (losses + mean - log_ratio).detach()  # more digits, the same derivative
+    log_ratio = torch.where(is_close, log_ratio + (losses + mean - log_ratio).detach(), log_ratio)  # more digits, same derivative
     return losses, (top, teacher_top, total, others, teacher_total, teacher_others, log_ratio)
 
 
