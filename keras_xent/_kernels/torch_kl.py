@@ -172,7 +172,7 @@ def kl_losses(soft_logits, soft_targets, temperature, in_steps):
     """
     if torch.compiler.is_compiling():
         # A tensor: a number would be compiled anew each time. A product: PyTorch 2.13 may keep `torch.full` of an earlier value.
-        variable = torch.ones((), dtype=torch.float64) * temperature
+        variable = torch.ones((), dtype=torch.float64, device="cpu") * temperature
         return RowLosses(work, None, None, FORMULA, variable=variable)(soft_logits, soft_targets)
     temperature = float(temperature)
 
