@@ -5,6 +5,7 @@ from keras import ops
 from .tensors import constant, smallest_normal
 
 SMOOTH = 2.0**-58  # from here on 1 / p² fits float32
+LARGE = 2.0**96  # compilers multiply by the reciprocal of a row's number, which is to be none that they take for 0
 SHRINK = 2.0**-32  # exact, and enough for the sum of billions of the largest numbers
 
 
@@ -13,13 +14,13 @@ def renormalize(probs, axis):
 
     The derivative of a quotient divides by the square of the total, which underflows for a row of tiny numbers. So numerator
     and denominator are divided by a constant first, which leaves the value as it is: the denominator is then 1. A total below
-    the smallest normal number is 0 to some backends, and 1 / total too large for the others; one that overflows is taken of
-    smaller numbers.
+    the smallest normal number is 0 to some backends, and 1 / total too large for the others; one that is large, or overflows,
+    is taken of smaller numbers.
 
     q_k = p_k / Σ_j p_j
     """
-    overflows = ops.isinf(ops.sum(ops.stop_gradient(probs), axis=axis, keepdims=True))
-    probs = probs * ops.where(overflows, constant(SHRINK, probs), constant(1.0, probs))
+    is_large = ops.absolute(ops.sum(ops.stop_gradient(probs), axis=axis, keepdims=True)) > LARGE
+    probs = probs * ops.where(is_large, constant(SHRINK, probs), constant(1.0, probs))
     total = ops.sum(probs, axis=axis, keepdims=True)
     nothing = ops.absolute(total) < smallest_normal(total)
     scale = ops.where(nothing, 1.0, ops.stop_gradient(total))
