@@ -132,7 +132,7 @@ def test_a_leader_of_soft_targets(share, num_classes):
     check_leaders(share, num_classes, gradient)
 
 
-@pytest.mark.parametrize("name", ["BINARY", "BINARY_FOCAL", "DENSE", "FOCAL", "KL", "SPARSE"])
+@pytest.mark.parametrize("name", [name for name in _kernels.__all__ if name.isupper()])
 def test_where_kernels_are(name):
     assert getattr(_kernels, name) is not None
 

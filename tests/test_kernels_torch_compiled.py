@@ -137,8 +137,10 @@ if BACKEND == "torch":
         folder = pathlib.Path(torch_traced.__file__).parent
         shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
         assert torch_traced.fingerprint(tmp_path) == torch_traced.SOURCES
-        (tmp_path / "torch_dense.py").write_text("# another version\n")
-        assert torch_traced.fingerprint(tmp_path) != torch_traced.SOURCES
+        for name in ("torch_dense.py", "probs_answers.py"):
+            before = torch_traced.fingerprint(tmp_path)
+            (tmp_path / name).write_text("# another version\n")
+            assert torch_traced.fingerprint(tmp_path) != before
 
     def test_many_logits_are_worth_a_call(monkeypatch):
         """Its gradient is made beside the losses."""
@@ -199,9 +201,11 @@ if BACKEND == "torch":
         """That they do what their signatures say, their shapes and gradients included."""
         _, _, y_true, logits = example("distributions", 3.0, 5)
         given = "", tensor(logits).requires_grad_(), tensor(y_true)
-        dense = "keras_xent._kernels.torch_dense", *given, None, None
-        kl = "keras_xent._kernels.torch_kl", *given, None, torch.tensor(3.0, dtype=torch.float64)
-        torch.library.opcheck(torch_compiled.row_losses, dense)
+        dense = "keras_xent._kernels.torch_dense:FORMULA", *given, [], None
+        kl = "keras_xent._kernels.torch_kl:FORMULA", *given, [], torch.tensor(3.0, dtype=torch.float64)
+        focal = "keras_xent._kernels.torch_focal:FORMULA", *given, [1.5], None
+        for losses in (dense, focal):
+            torch.library.opcheck(torch_compiled.row_losses, losses)
         torch.library.opcheck(torch_compiled.row_gradients, (*dense, torch.ones(8).requires_grad_()))
         torch.library.opcheck(torch_compiled.row_losses_and_gradient, kl)
 

@@ -93,10 +93,10 @@ def slope_of_cost(logits, targets, pos_weight):
     return (1.0 - targets) * logits.sigmoid() - pos_weight * targets * (-logits).sigmoid()
 
 
-FORMULA = Formula(measure, slopes)
+FORMULA = Formula(f"{__name__}:FORMULA", work, measure, slopes)
 
 
-def mean_losses(work, few, formula, in_steps, logits, targets, axis, pos_weight, constant=None):
+def mean_losses(formula, few, in_steps, logits, targets, axis, pos_weight, constants=()):
     """Of rows, and then of the other axes."""
     weights = pos_weight
     if not torch.compiler.is_compiling():
@@ -106,7 +106,7 @@ def mean_losses(work, few, formula, in_steps, logits, targets, axis, pos_weight,
     def plain(logits, targets):
         return in_steps(logits=logits, targets=targets, axis=1, pos_weight=torch.as_tensor(weights))
 
-    of_rows = RowLosses(work, few, plain, formula, constant, weights)(logits, targets)
+    of_rows = RowLosses(formula, few, plain, constants, weights)(logits, targets)
     return steps.average(of_rows, other_axes(axis, len(logits.shape)))
 
 
@@ -121,7 +121,7 @@ def binary_losses(logits, targets, axis, pos_weight, in_steps):
 
     loss = Σ_i (q_i z_i - c_i log1p(-s_i)) / N
     """
-    return mean_losses(work, numpy_binary.work, FORMULA, in_steps, logits, targets, axis, pos_weight)
+    return mean_losses(FORMULA, numpy_binary.work, in_steps, logits, targets, axis, pos_weight)
 
 
 def averages_rows(quantities):

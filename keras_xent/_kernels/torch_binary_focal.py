@@ -76,7 +76,7 @@ def slopes(measured, logits, targets, gamma, pos_weight):
     return (power(mistakes, gamma) * slope_of_cost(logits, targets, pos_weight) + of_factor) / logits.shape[-1]
 
 
-FORMULA = Formula(measure, slopes)
+FORMULA = Formula(f"{__name__}:FORMULA", work, measure, slopes)
 
 
 def binary_focal_losses(logits, targets, axis, pos_weight, gamma, in_steps):
@@ -85,7 +85,7 @@ def binary_focal_losses(logits, targets, axis, pos_weight, gamma, in_steps):
     loss = Σ_i m_i^γ e_i / N
     """
     in_steps = functools.partial(in_steps, gamma=gamma)
-    return mean_losses(work, numpy_binary_focal.work, FORMULA, in_steps, logits, targets, axis, pos_weight, gamma)
+    return mean_losses(FORMULA, numpy_binary_focal.work, in_steps, logits, targets, axis, pos_weight, (gamma,))
 
 
 def serves(quantities):

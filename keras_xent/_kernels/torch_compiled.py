@@ -6,7 +6,8 @@ made in the backward pass, as a compiled program does not scale in place what it
 less than another pass over memory, unless it has to be made by a call.
 """
 
-import importlib
+import pkgutil
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -17,14 +18,14 @@ from . import torch_rows
 
 @torch.library.custom_op("keras_xent::row_losses", mutates_args=())
 def row_losses(
-    kernel: str, sources: str, logits: Tensor, targets: Tensor, constant: float | None, variable: Tensor | None
+    kernel: str, sources: str, logits: Tensor, targets: Tensor, constants: Sequence[float], variable: Tensor | None
 ) -> Tensor:
     """The losses of all rows.
 
-    `kernel` names the module whose `work` it is, `constant` and `variable` are as in `RowLosses`, and `sources` is not
-    used but in keys to programs that were compiled before, see `torch_traced`.
+    `kernel` is the place of its formula, `constants` and `variable` are as in `RowLosses`, and `sources` is not used but in
+    keys to programs that were compiled before, see `torch_traced`.
     """
-    return working(kernel, constant, variable).work_through(logits, targets)[0]
+    return working(kernel, constants, variable).work_through(logits, targets)[0]
 
 
 @torch.library.custom_op("keras_xent::row_gradients", mutates_args=())
@@ -33,47 +34,46 @@ def row_gradients(
     sources: str,
     logits: Tensor,
     targets: Tensor,
-    constant: float | None,
+    constants: Sequence[float],
     variable: Tensor | None,
     upstream: Tensor,
 ) -> Tensor:
     """Their gradient by the logits."""
     gradient = logits.new_empty(logits.shape)
-    working(kernel, constant, variable).work_through(logits, targets, gradient, upstream)
+    working(kernel, constants, variable).work_through(logits, targets, gradient, upstream)
     return gradient
 
 
 @torch.library.custom_op("keras_xent::row_losses_and_gradient", mutates_args=())
 def row_losses_and_gradient(
-    kernel: str, sources: str, logits: Tensor, targets: Tensor, constant: float | None, variable: Tensor | None
+    kernel: str, sources: str, logits: Tensor, targets: Tensor, constants: Sequence[float], variable: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The losses, and their gradient but for the factors, which come last."""
     gradient = logits.new_empty(logits.shape)
-    losses, factors = working(kernel, constant, variable).work_through(logits, targets, gradient)
+    losses, factors = working(kernel, constants, variable).work_through(logits, targets, gradient)
     return losses, gradient, factors
 
 
-def working(kernel, constant, variable):
+def working(kernel, constants, variable):
     """What was compiled, without the steps, as nothing but losses and their gradient is asked of it."""
-    module = importlib.import_module(kernel)
-    return torch_rows.RowLosses(module.work, None, None, module.FORMULA, constant, variable)
+    return torch_rows.RowLosses(formula_of(kernel), None, None, tuple(constants), variable)
 
 
 # ------------------------------------------------------------------------------------------------------------------ shapes
 
 
 @row_losses.register_fake
-def _(kernel, sources, logits, targets, constant, variable):
+def _(kernel, sources, logits, targets, constants, variable):
     return torch_rows.wide(logits.new_empty(logits.shape[:1]))
 
 
 @row_gradients.register_fake
-def _(kernel, sources, logits, targets, constant, variable, upstream):
+def _(kernel, sources, logits, targets, constants, variable, upstream):
     return logits.new_empty(logits.shape)
 
 
 @row_losses_and_gradient.register_fake
-def _(kernel, sources, logits, targets, constant, variable):
+def _(kernel, sources, logits, targets, constants, variable):
     losses = logits.new_empty(logits.shape[:1])
     return losses, logits.new_empty(logits.shape), torch.empty_like(losses)
 
@@ -81,20 +81,20 @@ def _(kernel, sources, logits, targets, constant, variable):
 # ---------------------------------------------------------------------------------------------------------------- formulas
 
 
-def losses_by_formula(kernel, sources, logits, targets, constant, variable):
-    return formula_of(kernel).losses(logits, targets, *others(constant, variable))
+def losses_by_formula(kernel, sources, logits, targets, constants, variable):
+    return formula_of(kernel).losses(logits, targets, *others(constants, variable))
 
 
-def gradients_by_formula(kernel, sources, logits, targets, constant, variable, upstream):
-    return formula_of(kernel).gradient(upstream, logits, targets, *others(constant, variable))
+def gradients_by_formula(kernel, sources, logits, targets, constants, variable, upstream):
+    return formula_of(kernel).gradient(upstream, logits, targets, *others(constants, variable))
 
 
 def formula_of(kernel):
-    return importlib.import_module(kernel).FORMULA
+    return pkgutil.resolve_name(kernel)
 
 
-def others(constant, variable):
-    return [each for each in (constant, variable) if each is not None]
+def others(constants, variable):
+    return [*constants] if variable is None else [*constants, variable]
 
 
 def decomposed(by_formula):
@@ -117,13 +117,13 @@ row_gradients.register_torch_dispatch(FunctionalTensorMode, decomposed(gradients
 
 
 def keep(ctx, inputs, output):
-    ctx.kernel, ctx.sources, logits, targets, ctx.constant, variable = inputs
+    ctx.kernel, ctx.sources, logits, targets, ctx.constants, variable = inputs
     ctx.save_for_backward(logits, targets, variable)
 
 
 def pull(ctx, upstream):
     logits, targets, variable = ctx.saved_tensors
-    gradient = row_gradients(ctx.kernel, ctx.sources, logits, targets, ctx.constant, variable, upstream)
+    gradient = row_gradients(ctx.kernel, ctx.sources, logits, targets, ctx.constants, variable, upstream)
     return None, None, gradient, None, None, None
 
 
@@ -141,7 +141,7 @@ def pull_gradient(ctx, change):
 
 def derived(ctx, logits, targets, variable, upstream, change):
     def gradient(logits, upstream):
-        return gradients_by_formula(ctx.kernel, ctx.sources, logits, targets, ctx.constant, variable, upstream)
+        return gradients_by_formula(ctx.kernel, ctx.sources, logits, targets, ctx.constants, variable, upstream)
 
     return torch.func.vjp(gradient, logits, upstream)[1](change)
 

@@ -66,7 +66,7 @@ def slopes(measured, logits, targets):
     return torch.where(leads, of_leader, (logits - top_logit).exp() * (mass / total) - targets)
 
 
-FORMULA = Formula(measure, slopes)
+FORMULA = Formula(f"{__name__}:FORMULA", work, measure, slopes)
 
 
 def dense_losses(logits, targets, in_steps):
@@ -78,7 +78,7 @@ def dense_losses(logits, targets, in_steps):
     def plain(logits, targets):
         return in_steps(logits=logits, targets=targets, axis=1)
 
-    return RowLosses(work, numpy_dense.work, plain, FORMULA)(logits, targets)
+    return RowLosses(FORMULA, numpy_dense.work, plain)(logits, targets)
 
 
 def serves(quantities):

@@ -91,7 +91,7 @@ def slopes(measured, logits, targets, gamma):
     return torch.where(leads, probs * of_others - own * remainders, probs * (of_leader + of_others) - own)
 
 
-FORMULA = Formula(measure, slopes)
+FORMULA = Formula(f"{__name__}:FORMULA", work, measure, slopes)
 
 
 def focal_losses(logits, targets, gamma, in_steps):
@@ -103,7 +103,7 @@ def focal_losses(logits, targets, gamma, in_steps):
     def plain(logits, targets):
         return in_steps(logits=logits, targets=targets, gamma=gamma, axis=1)
 
-    return RowLosses(work, numpy_focal.work, plain, FORMULA, gamma)(logits, targets)
+    return RowLosses(FORMULA, numpy_focal.work, plain, (gamma,))(logits, targets)
 
 
 def serves(quantities):

@@ -163,7 +163,7 @@ def slopes(measured, student, teacher, temperature):
     return torch.where(is_near, of_near, torch.where(leads, of_leader, prob - teacher_prob)) / temperature
 
 
-FORMULA = Formula(measure, slopes, called_from=MANY)
+FORMULA = Formula(f"{__name__}:FORMULA", work, measure, slopes, called_from=MANY)
 
 
 def kl_losses(soft_logits, soft_targets, temperature, in_steps):
@@ -174,13 +174,13 @@ def kl_losses(soft_logits, soft_targets, temperature, in_steps):
     if torch.compiler.is_compiling():
         # A tensor: a number would be compiled anew each time. A product: PyTorch 2.13 may keep `torch.full` of an earlier value.
         variable = torch.ones((), dtype=torch.float64, device="cpu") * temperature
-        return RowLosses(work, None, None, FORMULA, variable=variable)(soft_logits, soft_targets)
+        return RowLosses(FORMULA, None, None, variable=variable)(soft_logits, soft_targets)
     temperature = float(temperature)
 
     def plain(student, teacher):
         return in_steps(soft_logits=student, soft_targets=teacher, temperature=temperature, axis=1)
 
-    return RowLosses(work, numpy_kl.work, plain, FORMULA, variable=temperature)(soft_logits, soft_targets)
+    return RowLosses(FORMULA, numpy_kl.work, plain, variable=temperature)(soft_logits, soft_targets)
 
 
 def is_known(temperature):

@@ -5,7 +5,6 @@ arithmetic. So a kernel works through blocks of rows in memory that it uses agai
 A few numbers are left to NumPy.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,20 +47,18 @@ def wide(x):
 class RowLosses:
     """A differentiable function of logits (..., num_classes) and targets: one loss per row, of shape (...).
 
-    `work(logits, targets, out, scratch, *settings)`, the function of that name in the kernel's module, takes a block: logits
-    (rows, num_classes), class ids (rows,) or targets of the logits' shape. It gives the losses and a factor, (rows,) each; the
-    factor times `out`, which it fills, is the gradient. The settings are what there is of a `constant`, for whose values
-    programs are compiled one by one, and a `variable`, which may have another in each call: a number or an array.
+    The formula's `work(logits, targets, out, scratch, *settings)` takes a block: logits (rows, num_classes), class ids (rows,)
+    or targets of the logits' shape. It gives the losses and a factor, (rows,) each; the factor times `out`, which it fills, is
+    the gradient. The settings are the `constants`, for whose values programs are compiled one by one, and what there is of a
+    `variable`, which may have another in each call: a number or an array.
     `few` is the same function of NumPy's arrays, see `numpy_rows`, for few numbers in eager code.
     `plain(logits, targets)` gives the losses of such rows in operations that have derivatives: for whatever else is asked for.
-    `formula` is what compiled programs are made of, under that name in the kernel's module too.
     """
 
-    work: Callable[..., tuple[Any, Any]]
+    formula: Formula
     few: Any  # None in compiled programs
     plain: Any  # None where nothing else is
-    formula: Formula
-    constant: float | None = None
+    constants: tuple[float, ...] = ()
     variable: Any = None  # a tensor in compiled programs
 
     def __call__(self, logits, targets):
@@ -73,7 +70,7 @@ class RowLosses:
         # A gradient in half precision is made in the backward pass, where it is rounded once, after all factors.
         at_once = logits.requires_grad and torch.is_grad_enabled() and logits.dtype not in HALF_PRECISION
         if torch.compiler.is_compiling():
-            given = self.work.__module__, SOURCES, rows, targets, self.constant, self.variable
+            given = self.formula.place, SOURCES, rows, targets, self.constants, self.variable
             operators = torch.ops.keras_xent
             with_gradient = at_once and self.formula.is_called(rows)
             losses = operators.row_losses_and_gradient(*given)[0] if with_gradient else operators.row_losses(*given)
@@ -92,9 +89,9 @@ class RowLosses:
         return torch.from_numpy(losses), torch.from_numpy(slopes)
 
     def settings(self):
-        """What there is of both."""
+        """The constants, and what there is of a variable."""
         variable = self.variable.numpy() if torch.is_tensor(self.variable) else self.variable
-        return [each for each in (self.constant, variable) if each is not None]
+        return [*self.constants] if variable is None else [*self.constants, variable]
 
     def work_through(self, logits, targets, gradient=None, upstream=None):
         """The losses of all rows, and the factors that `gradient`, which is filled in if given, is still to be multiplied with.
@@ -116,7 +113,7 @@ class RowLosses:
         if logits.dtype in HALF_PRECISION:
             logits = scratch.like(logits, "wide", torch.float32).copy_(logits)
         out = gradient if gradient is not None and gradient.dtype == logits.dtype else scratch.like(logits, "out")
-        losses, factors = self.work(logits, targets, out, scratch, *settings)
+        losses, factors = self.formula.work(logits, targets, out, scratch, *settings)
         if losses.dtype != logits.dtype:
             losses, factors = losses.to(logits.dtype), factors.to(logits.dtype)
         if upstream is not None:

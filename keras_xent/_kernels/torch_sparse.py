@@ -52,7 +52,7 @@ def is_target(logits, labels):
     return torch.arange(logits.shape[-1], dtype=labels.dtype, device=labels.device) == labels.unsqueeze(-1)
 
 
-FORMULA = Formula(measure, slopes)
+FORMULA = Formula(f"{__name__}:FORMULA", work, measure, slopes)
 
 
 def sparse_losses(logits, labels, in_steps):
@@ -64,7 +64,7 @@ def sparse_losses(logits, labels, in_steps):
     def plain(logits, labels):
         return in_steps(logits=logits, labels=labels, axis=1)
 
-    return RowLosses(work, numpy_sparse.work, plain, FORMULA)(logits, labels)
+    return RowLosses(FORMULA, numpy_sparse.work, plain)(logits, labels)
 
 
 SPARSE = Kernel(sparse_losses, lambda quantities: can_be_worked_through(quantities["logits"], quantities["axis"]), widens=True)

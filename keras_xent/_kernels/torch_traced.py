@@ -18,13 +18,16 @@ NOTHING = 2.0**-126  # float32's smallest normal number: less is taken for 0
 
 @dataclass(frozen=True)
 class Formula:
-    """`measure(logits, targets, *others)` gives one loss per row, and what else of the rows their gradient needs, in a tuple.
+    """A loss, and what takes its place in eager code: `work`, see `RowLosses`. `place` is where it is found, "module:name".
 
+    `measure(logits, targets, *others)` gives one loss per row, and what else of the rows their gradient needs, in a tuple;
     `slopes(measured, logits, targets, *others)` is d loss / d logit. Whatever belongs to a row has the shape (rows, 1). The
-    others are the constant and the variable of `RowLosses`, what there is of both. If it `is_called`, only the gradient
+    others are the constants and the variable of `RowLosses`, what there is of both. If it `is_called`, only the gradient
     is a formula, and only to its own derivatives.
     """
 
+    place: str
+    work: Callable[..., tuple[Any, Any]]
     measure: Callable[..., tuple[Any, tuple[Any, ...]]]
     slopes: Callable[..., Any]
     called_from: int | None = None  # so many logits on
@@ -87,7 +90,7 @@ def slope_of_power(base, exponent):
 def fingerprint(folder):
     """What tells this version of the formulas from others: PyTorch keeps compiled programs on disk, by what they call."""
     files = sorted(folder.iterdir(), key=lambda file: file.name)
-    texts = (file.read_bytes() for file in files if file.name.startswith("torch_") and file.name.endswith(".py"))
+    texts = (file.read_bytes() for file in files if file.name.endswith(".py"))
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
 
 

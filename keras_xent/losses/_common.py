@@ -94,6 +94,19 @@ TARGET_FROM_LOGITS = (
 )
 RENORMALIZE = Step("probs", steps.renormalize)
 CLIPPED_LOG = Step("clipped", steps.clip), Step("log_probs", steps.log)
+TARGET_FROM_PROBS = (
+    RENORMALIZE,
+    Step("target_prob", steps.pick, values="probs"),
+    Step("clipped_prob", steps.clip, probs="target_prob"),
+    Step("log_prob", steps.log, clipped="clipped_prob", probs="target_prob"),
+    Step("losses", steps.negate),
+)
+DISTRIBUTION_FROM_PROBS = (
+    RENORMALIZE,
+    *CLIPPED_LOG,
+    Step("products", steps.multiply),
+    Step("losses", steps.sum_over_classes),
+)
 SMOOTH = Step("targets", steps.smooth)
 WEIGH = Step("targets", steps.weigh)
 

@@ -9,14 +9,22 @@ from .. import _backend, _checks, _kernels, _labels
 from .._base import StepwiseLoss, evaluate
 from .._recipe import run
 from .._reduction import BLANK, DROP_UNCOUNTED, blank
-from ._common import DISTRIBUTION_FROM_LOGITS, TARGET_FROM_LOGITS, class_quantities, common_quantities
+from ._common import (
+    DISTRIBUTION_FROM_LOGITS,
+    DISTRIBUTION_FROM_PROBS,
+    TARGET_FROM_LOGITS,
+    TARGET_FROM_PROBS,
+    class_quantities,
+    common_quantities,
+)
 
-# What a kernel of that name, if the backend has one, can take the place of.
-SPARSE, DENSE = (TARGET_FROM_LOGITS, "SPARSE"), (DISTRIBUTION_FROM_LOGITS, "DENSE")
+# By `from_logits`: what a kernel of that name, if the backend has one, can take the place of.
+SPARSE = {True: (TARGET_FROM_LOGITS, "SPARSE"), False: (TARGET_FROM_PROBS, "SPARSE_FROM_PROBS")}
+DENSE = {True: (DISTRIBUTION_FROM_LOGITS, "DENSE"), False: (DISTRIBUTION_FROM_PROBS, "DENSE_FROM_PROBS")}
 NO_IDS = " Integer labels go to `SparseCategoricalCrossentropy` or `SparseCategoricalFocalCrossentropy`."
 
 
-def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None, allow_one_class=False, shortcut=DENSE):
+def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None, allow_one_class=False, shortcuts=DENSE):
     """The losses of a recipe from `targets` of `y_pred`'s shape."""
     axis = _checks.resolve_axis(options["axis"], y_pred)
     targets = _checks.float_tensor("y_true", y_true, dtype)
@@ -25,7 +33,7 @@ def against_distributions(recipe, y_true, y_pred, options, dtype, listener=None,
         _checks.several_classes(y_pred, axis)
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["targets"] = targets
-    losses = run_or_shorten(recipe(options), quantities, listener, shortcut, dtype)
+    losses = run_or_shorten(recipe(options), quantities, listener, shortcuts.get(options["from_logits"]), dtype)
     losses = _checks.fail_unless_fits(losses, same_shape_when_run(targets, y_pred))
     return losses if allow_one_class else _checks.several_classes_when_run(losses, y_pred, axis)
 
@@ -49,7 +57,7 @@ def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
         y_pred = run((BLANK,), {"y_pred": y_pred, "kept": labels.counts, "axes": (axis,)}, listener)
     quantities = class_quantities(y_pred, options, axis, dtype)
     quantities["labels"] = labels.ids
-    losses = run_or_shorten(recipe(options), quantities, listener, SPARSE, dtype)
+    losses = run_or_shorten(recipe(options), quantities, listener, SPARSE[options["from_logits"]], dtype)
     losses = labels.settle(losses)
     if labels.counts is not None:
         losses = run((DROP_UNCOUNTED,), {"losses": losses, "kept": labels.counts}, listener)
@@ -59,8 +67,8 @@ def against_class_ids(recipe, y_true, y_pred, options, dtype, listener=None):
 
 def run_or_shorten(recipe, quantities, listener, shortcut, dtype):
     """What the recipe ends in; where nobody listens to its steps, a kernel may take some of them at once."""
-    steps, kernel = shortcut
-    kernel = None if listener else getattr(_kernels, kernel)
+    steps, kernel = shortcut or ((), None)
+    kernel = None if listener or kernel is None else getattr(_kernels, kernel)
     if kernel is None or not kernel.widens:
         widen_all(quantities, recipe, dtype)
     recipe = _kernels.shortened(recipe, quantities, steps, kernel)
@@ -89,7 +97,7 @@ def evaluate_class_ids(per_example, y_true, y_pred, options):
     return _backend.carry_mask(losses, counts)
 
 
-def against_answers(recipe, y_true, y_pred, options, dtype, listener=None, *, shortcut):
+def against_answers(recipe, y_true, y_pred, options, dtype, listener=None, *, shortcuts):
     """The losses of a recipe from `targets` that are yes, no or in between, averaged over `axis`."""
     targets = _checks.float_tensor("y_true", y_true, dtype)
     _checks.same_shape(targets, y_pred)
@@ -106,7 +114,7 @@ def against_answers(recipe, y_true, y_pred, options, dtype, listener=None, *, sh
         alpha = options["alpha"]
         alpha_of_no = [1.0 - one for one in alpha] if isinstance(alpha, list) else 1.0 - alpha
         quantities["alpha_of_no"] = ops.convert_to_tensor(alpha_of_no, dtype=dtype)
-    losses = run_or_shorten(recipe(options), quantities, listener, shortcut, dtype)
+    losses = run_or_shorten(recipe(options), quantities, listener, shortcuts.get(options["from_logits"]), dtype)
     return _checks.fail_unless_fits(losses, same_shape_when_run(targets, y_pred))
 
 

@@ -35,7 +35,11 @@ def recipe(options):
     return (*targets, *(FROM_LOGITS if options["from_logits"] else FROM_PROBS), AVERAGE)
 
 
-per_example = functools.partial(against_answers, recipe, shortcut=((*KEEP, *FROM_LOGITS, AVERAGE), "BINARY"))
+SHORTCUTS = {
+    True: ((*KEEP, *FROM_LOGITS, AVERAGE), "BINARY"),
+    False: ((*KEEP, *FROM_PROBS, AVERAGE), "BINARY_FROM_PROBS"),
+}
+per_example = functools.partial(against_answers, recipe, shortcuts=SHORTCUTS)
 
 
 def checked(from_logits, label_smoothing, axis, pos_weight, epsilon, saturated_gradient):

@@ -34,8 +34,11 @@ def recipe(options):
     return (*taken, average)
 
 
-SHORTCUT = (*binary.KEEP, *binary.FROM_LOGITS, *ANSWERS_FROM_LOGITS, *FOCUS, binary.AVERAGE), "BINARY_FOCAL"
-per_example = functools.partial(against_answers, recipe, shortcut=SHORTCUT)
+SHORTCUTS = {
+    True: ((*binary.KEEP, *binary.FROM_LOGITS, *ANSWERS_FROM_LOGITS, *FOCUS, binary.AVERAGE), "BINARY_FOCAL"),
+    False: ((*binary.KEEP, *binary.FROM_PROBS, *ANSWERS_FROM_PROBS, *FOCUS, binary.AVERAGE), "BINARY_FOCAL_FROM_PROBS"),
+}
+per_example = functools.partial(against_answers, recipe, shortcuts=SHORTCUTS)
 
 
 def checked(apply_class_balancing, alpha, gamma, from_logits, label_smoothing, axis, pos_weight, epsilon, saturated_gradient):

@@ -6,19 +6,11 @@ from typing import Any
 
 import keras
 
-from .. import _checks, steps
+from .. import _checks
 from .._base import evaluate, register
-from .._recipe import Step
 from ..domain import DOMAIN
-from ._common import CLIPPED_LOG, DISTRIBUTION_FROM_LOGITS, RENORMALIZE, SMOOTH, WEIGH, common_options
+from ._common import DISTRIBUTION_FROM_LOGITS, DISTRIBUTION_FROM_PROBS, SMOOTH, WEIGH, common_options
 from ._kinds import DistributionLoss, against_distributions
-
-FROM_PROBS = (
-    RENORMALIZE,
-    *CLIPPED_LOG,
-    Step("products", steps.multiply),
-    Step("losses", steps.sum_over_classes),
-)
 
 
 def recipe(options):
@@ -26,7 +18,7 @@ def recipe(options):
     targets = (SMOOTH,) if options["label_smoothing"] else ()
     if options["class_weight"] is not None:
         targets += (WEIGH,)
-    return targets + (DISTRIBUTION_FROM_LOGITS if options["from_logits"] else FROM_PROBS)
+    return targets + (DISTRIBUTION_FROM_LOGITS if options["from_logits"] else DISTRIBUTION_FROM_PROBS)
 
 
 per_example = functools.partial(against_distributions, recipe)

@@ -40,8 +40,11 @@ def recipe(options):
     return (*taken, WEIGH_BY_ALPHA, *from_y_pred, *focus(options), SUM)
 
 
-SHORTCUT = (*FROM_LOGITS, *REMAINDERS_FROM_LOGITS, MODULATE, SUM), "FOCAL"
-per_example = functools.partial(against_distributions, recipe, shortcut=SHORTCUT)
+SHORTCUTS = {
+    True: ((*FROM_LOGITS, *REMAINDERS_FROM_LOGITS, MODULATE, SUM), "FOCAL"),
+    False: ((*FROM_PROBS, *REMAINDERS_FROM_PROBS, MODULATE, SUM), "FOCAL_FROM_PROBS"),
+}
+per_example = functools.partial(against_distributions, recipe, shortcuts=SHORTCUTS)
 
 
 def checked(alpha, gamma, from_logits, label_smoothing, axis, class_weight, epsilon, saturated_gradient):

@@ -40,7 +40,8 @@ def recipe(options):
     return FROM_LOGITS if options["from_logits"] else FROM_PROBS
 
 
-per_example = functools.partial(against_distributions, recipe, allow_one_class=True)
+SHORTCUTS = {False: (FROM_PROBS, "KL_FROM_PROBS")}
+per_example = functools.partial(against_distributions, recipe, allow_one_class=True, shortcuts=SHORTCUTS)
 
 
 def checked(from_logits, axis, epsilon, saturated_gradient):

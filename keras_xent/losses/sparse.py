@@ -11,16 +11,9 @@ from .._base import register
 from .._recipe import Step
 from ..domain import DOMAIN
 from . import categorical
-from ._common import CLIPPED_LOG, RENORMALIZE, TARGET_FROM_LOGITS, WEIGH, common_options, label_options
+from ._common import CLIPPED_LOG, TARGET_FROM_LOGITS, TARGET_FROM_PROBS, WEIGH, common_options, label_options
 from ._kinds import ClassIdLoss, against_class_ids, evaluate_class_ids
 
-FROM_PROBS = (
-    RENORMALIZE,
-    Step("target_prob", steps.pick, values="probs"),
-    Step("clipped_prob", steps.clip, probs="target_prob"),
-    Step("log_prob", steps.log, clipped="clipped_prob", probs="target_prob"),
-    Step("losses", steps.negate),
-)
 PLACE_FROM_LOGITS = Step("targets", steps.place_target, scores="logits")
 WEIGH_LOSS = Step("losses", steps.weigh_loss)
 
@@ -41,7 +34,7 @@ def recipe(options):
     if weighed and from_logits and options["label_smoothing"]:
         # a label of weight 0 leaves the even share, whose digits are not those of a sum that is centred on the label
         return (PLACE_FROM_LOGITS, *categorical.recipe(options))
-    steps_taken = TARGET_FROM_LOGITS if from_logits else FROM_PROBS
+    steps_taken = TARGET_FROM_LOGITS if from_logits else TARGET_FROM_PROBS
     if weighed:
         steps_taken += (WEIGH_LOSS,)
     if options["label_smoothing"]:

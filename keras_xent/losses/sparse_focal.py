@@ -9,7 +9,7 @@ from .._base import register
 from .._recipe import Step
 from ..domain import DOMAIN
 from . import categorical_focal, sparse
-from ._common import TARGET_FROM_LOGITS, common_options, focal_options, label_options
+from ._common import TARGET_FROM_LOGITS, TARGET_FROM_PROBS, common_options, focal_options, label_options
 from ._kinds import ClassIdLoss, against_class_ids, evaluate_class_ids
 
 SHARE = Step("shares", steps.clipped_share, clipped="clipped_prob", probs="target_prob")
@@ -26,7 +26,7 @@ def recipe(options):
     if options["label_smoothing"]:  # a smoothed target has a share of every class, so that what all of them cost is needed
         place = Step("targets", steps.place_target, scores="logits" if from_logits else "probs")
         return (place, *categorical_focal.recipe(options))
-    taken = TARGET_FROM_LOGITS if from_logits else sparse.FROM_PROBS
+    taken = TARGET_FROM_LOGITS if from_logits else TARGET_FROM_PROBS
     taken += categorical_focal.focus(options, REMAINDER_FROM_PROBS, REMAINDER_FROM_LOGITS, MODULATE)
     taken += (WEIGH_BY_ALPHA if isinstance(options["alpha"], list) else BALANCE,)
     return taken if options["class_weight"] is None else (*taken, sparse.WEIGH_LOSS)
