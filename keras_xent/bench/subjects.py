@@ -30,6 +30,7 @@ class Subject:
 
 LOGITS, TEMPERATURE = {"from_logits": True}, {"temperature": 2.0}
 SPARSE, DENSE, BINARY = "SparseCategoricalCrossentropy", "CategoricalCrossentropy", "BinaryCrossentropy"
+BINARY_FOCAL = "BinaryFocalCrossentropy"
 FOCAL, DIVERGENCE, GENERALIZED = "CategoricalFocalCrossentropy", "KLDivergence", "CategoricalGeneralizedCrossEntropy"
 EVERY = (
     Subject(
@@ -75,9 +76,9 @@ EVERY = (
     Subject(
         "binary-focal",
         "binary focal loss from logits",
-        "BinaryFocalCrossentropy",
+        BINARY_FOCAL,
         "answers",
-        (*ours("BinaryFocalCrossentropy", **LOGITS), *built_in("BinaryFocalCrossentropy", **LOGITS), *peers.BINARY_FOCAL),
+        (*ours(BINARY_FOCAL, **LOGITS), *built_in(BINARY_FOCAL, **LOGITS), *peers.BINARY_FOCAL),
         LOGITS,
     ),
     Subject(
@@ -109,6 +110,18 @@ EVERY = (
         "answers",
         (*ours(BINARY), *built_in(BINARY), *peers.BINARY_PROBS),
         space="probs",
+    ),
+    Subject("focal-probs", "focal, from probabilities", FOCAL, "dense", (*ours(FOCAL), *built_in(FOCAL)), space="probs"),
+    Subject(
+        "binary-focal-probs",
+        "binary focal, from probabilities",
+        BINARY_FOCAL,
+        "answers",
+        (*ours(BINARY_FOCAL), *built_in(BINARY_FOCAL)),
+        space="probs",
+    ),
+    Subject(
+        "kl-probs", "divergence of probabilities", DIVERGENCE, "dense", (*ours(DIVERGENCE), *built_in(DIVERGENCE)), space="probs"
     ),
     Subject(
         "generalized",

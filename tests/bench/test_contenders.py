@@ -34,6 +34,7 @@ def test_every_contender_computes_the_definition(name, call):
     found = measured(subject, subject.among(BACKEND, "cpu", call), call=call)
     assert {"jax": {"optax"}, "torch": {"torch"}, "tensorflow": set()}[BACKEND] <= {one.contender for one in found} or name in (
         *("focal", "sparse-focal", "binary-focal", "sparse-probs", "dense-probs", "binary-probs", "generalized"),
+        *("focal-probs", "binary-focal-probs", "kl-probs"),
         *("linear", "linear-distillation"),
     )
     assert len(found) >= 2 and BASELINE in {one.contender for one in found}
