@@ -5,6 +5,7 @@ import functools
 import jax
 from jax import lax
 from jax import numpy as jnp
+from jax.experimental.shard_alike import shard_alike
 
 from . import from_probs
 from .jax_rows import RowLosses, apart, at, few, if_any, serves, summed
@@ -13,7 +14,8 @@ from .probs_formula import Library
 
 def placed(like, ids, one, others):
     """Rows with `one` where the ids say, and `others` elsewhere."""
-    return jnp.where(lax.broadcasted_iota(ids.dtype, like.shape, like.ndim - 1) == ids, one, others)
+    rows = jnp.where(lax.broadcasted_iota(ids.dtype, like.shape, like.ndim - 1) == ids, one, others)
+    return shard_alike(rows, like)[0]
 
 
 def arithmetic(arithmetic, choices):
