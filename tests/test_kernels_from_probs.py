@@ -210,6 +210,13 @@ def test_a_row_of_nan_stays_alone(name, mode):
     np.testing.assert_array_equal(gradient[others], slope[others])
 
 
+def test_a_target_of_nan():
+    """It is clipped, too, by the divergence."""
+    _, function, options, y_true, probs = example("divergence", num_classes=700, rows=100)
+    y_true[50, 7] = np.nan
+    assert np.isnan(array(function(y_true, tensor(probs), **options))).tolist() == (np.arange(100) == 50).tolist()
+
+
 @every_loss
 def test_no_rows(name):
     _, function, options, y_true, probs = example(name)

@@ -55,7 +55,8 @@ def differentiable(name, clip):
     def measure(probs, *others):
         losses, measured = formula.measure(JAX, clip, probs, *others)
         if not few(probs):  # of NaN, XLA's CPU makes what the clip has for it, in a sum
-            losses = jnp.where(jnp.isnan(JAX.summed(lambda _, probs: probs, lax.stop_gradient(probs))), jnp.nan, losses)
+            clipped = lax.stop_gradient((probs, *others) if name == "DIVERGENCE" else (probs,))
+            losses = jnp.where(jnp.isnan(JAX.summed(lambda _, *rows: sum(rows), *clipped)), jnp.nan, losses)
         return losses, measured
 
     return RowLosses(measure, (by(formula.slopes), by(formula.target_slopes), *[None] * formula.weighed))
