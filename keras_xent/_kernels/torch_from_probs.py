@@ -1,6 +1,7 @@
 """Losses from probabilities, on PyTorch's CPU: the formulas of `from_probs`."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ TRACED = dataclasses.replace(  # of which the compiler makes one loop
 )
 
 
-def work_on_ids(_, clip, probs, ids, out, scratch):
+def work_on_ids(clip, probs, ids, out, scratch):
     """The losses of some rows, and the factor of `out`."""
     del scratch
     losses, (total, factor, prob) = probs_ids.measure(EAGER, clip, probs, ids)
@@ -49,7 +50,7 @@ def work_on_ids(_, clip, probs, ids, out, scratch):
     return losses[:, 0], (factor / total)[:, 0]
 
 
-def work_on_distributions(_, clip, probs, targets, out, scratch):
+def work_on_distributions(clip, probs, targets, out, scratch):
     """The same."""
     total, factor = totals(EAGER, probs)
     share = torch.div(probs, total, out=out) if (factor == 1.0).all() else torch.mul(probs, factor, out=out).div_(total)
@@ -61,7 +62,7 @@ def work_on_distributions(_, clip, probs, targets, out, scratch):
     return losses[:, 0], (factor / total)[:, 0]
 
 
-def work_on_answers(_, clip, probs, targets, out, scratch, weights):
+def work_on_answers(clip, probs, targets, out, scratch, weights):
     """The same."""
     of_no = torch.sub(1.0, targets, out=scratch.like(out, "no"))
     of_yes = targets if (weights == 1.0).all() else torch.mul(targets, torch.from_numpy(weights), out=scratch.like(out, "yes"))
@@ -74,7 +75,7 @@ def work_on_answers(_, clip, probs, targets, out, scratch, weights):
     return losses[:, 0].div_(-num_outputs), torch.full_like(losses[:, 0], 1.0 / num_outputs)
 
 
-def work_on_divergence(_, clip, probs, targets, out, scratch):
+def work_on_divergence(clip, probs, targets, out, scratch):
     """The same."""
     clipped = torch.clamp(probs, *clip.bounds(), out=scratch.like(out, "clipped"))
     clipped_targets = torch.clamp(targets, *clip.bounds(), out=scratch.like(out, "clipped targets"))
@@ -104,13 +105,14 @@ def pull_of(clip, argument, probs, clipped, out, scratch):
     return out.masked_fill_(is_flat, 0.0) if torch.le(argument, 0.0, out=is_flat).any() else out
 
 
-def formula_of(name, work_on):
+def formula_of(name, work_on=None):
     """One of them as PyTorch's kernels have it; its constants are the numbers of a clip."""
     formula = from_probs.FORMULAS[name]
+    work_on = work_on or functools.partial(work_by_formula, formula)
 
     def work(probs, targets, out, scratch, *settings):
         clip, weights = formula.parted(settings)
-        return work_on(formula, clip, probs, targets, out, scratch, *weights)
+        return work_on(clip, probs, targets, out, scratch, *weights)
 
     def measure(probs, targets, *settings):
         clip, weights = formula.parted(settings)
@@ -126,8 +128,8 @@ def formula_of(name, work_on):
 IDS = formula_of("IDS", work_on_ids)
 DISTRIBUTIONS = formula_of("DISTRIBUTIONS", work_on_distributions)
 ANSWERS = formula_of("ANSWERS", work_on_answers)
-FOCAL = formula_of("FOCAL", work_by_formula)
-FOCAL_ANSWERS = formula_of("FOCAL_ANSWERS", work_by_formula)
+FOCAL = formula_of("FOCAL")
+FOCAL_ANSWERS = formula_of("FOCAL_ANSWERS")
 DIVERGENCE = formula_of("DIVERGENCE", work_on_divergence)
 FORMULAS = {
     "IDS": IDS,
