@@ -29,10 +29,9 @@ def slopes(lib, clip, measured, probs, targets):
     """d loss / d p."""
     total, factor, pull = measured
     prob = share(probs, total, factor)
-    scale = factor / total
     is_flat, inverse = inverse_slope(lib, clip, prob, prob)
     # the choice comes last: what is arithmetic from a sum on, XLA's CPU leaves to its library, and writes what that cannot do
-    return lib.of.where(is_flat, pull * scale, (pull - targets / inverse) * scale)
+    return lib.of.where(is_flat, pull / total * factor, (pull - targets / inverse) / total * factor)
 
 
 def target_slopes(lib, clip, measured, probs, targets):

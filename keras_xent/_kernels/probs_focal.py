@@ -20,28 +20,28 @@ def measure(lib, clip, probs, targets):
         clipped = lib.clip(share(probs, total, factor), *clip.bounds(one))
         return targets * (one - clipped) ** clip.gamma * lib.of.log(clipped)
 
-    def pulls(one, probs, targets, reach, scale, total, factor):
+    def pulls(one, probs, targets, reach, growth, total, factor):
         of_log = kept(lib, clip, one, probs, reach, total, factor)
-        return targets * lib.arithmetic(by_arithmetic, by_choices)(one, probs, of_log, scale, total, factor)
+        return targets * lib.arithmetic(by_arithmetic, by_choices)(one, probs, of_log, growth, total, factor)
 
-    def by_arithmetic(one, probs, of_log, scale, total, factor):
-        del total, factor
-        prob = probs * scale  # not a quotient, as in the costs: XLA would write what two sums share
+    def by_arithmetic(one, probs, of_log, growth, total, factor):
+        del factor
+        prob = probs / growth * (one / total)  # not written as in the costs: XLA would write what two sums share
         clipped = lib.clip(prob, *clip.bounds(one))
         remainder = one - clipped
         passing = lib.clip(prob, 0.0 * one, float("inf")) if clip.flows else prob * of_log
         of_factor = (clip.gamma * one) * remainder ** (clip.gamma - 1.0) * lib.of.log(clipped)
         return remainder**clip.gamma * of_log - of_factor * passing
 
-    def by_choices(one, probs, of_log, scale, total, factor):
-        del one, scale
+    def by_choices(one, probs, of_log, growth, total, factor):
+        del one, growth
         prob = share(probs, total, factor)
         weight, of_factor = parts(lib, clip, prob)
         return weight * of_log + of_factor * prob
 
     losses = 0.0 - lib.summed(costs, probs, targets, total, factor)
     reach = reach_of(lib, clip, total, factor)
-    return losses, (total, factor, lib.summed(pulls, probs, targets, reach, factor / total, total, factor))
+    return losses, (total, factor, lib.summed(pulls, probs, targets, reach, 1.0 / factor, total, factor))
 
 
 def parts(lib, clip, prob):
@@ -61,11 +61,11 @@ def parts(lib, clip, prob):
 def slopes(lib, clip, measured, probs, targets):
     """d loss / d p."""
     total, factor, pull = measured
-    prob, scale = share(probs, total, factor), factor / total
+    prob = share(probs, total, factor)
     weight, of_factor = parts(lib, clip, prob)
     is_flat, inverse = inverse_slope(lib, clip, prob, prob)
-    of_others = (pull - targets * of_factor) * scale
-    return lib.of.where(is_flat, of_others, of_others - targets * weight / inverse * scale)
+    of_others = (pull - targets * of_factor) / total * factor
+    return lib.of.where(is_flat, of_others, of_others - targets * weight / inverse / total * factor)
 
 
 def target_slopes(lib, clip, measured, probs, targets):

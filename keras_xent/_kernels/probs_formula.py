@@ -106,5 +106,5 @@ def inverse_slope(lib, clip, probs, argument):
     inside = is_inside(clip, probs, argument)
     if not clip.flows:
         return lib.of.logical_not(inside), lib.of.where(inside, argument, 1.0)
-    bounded = lib.clip(argument, clip.floor, float("inf"))
+    bounded = lib.clip(argument, clip.floor, 1.0 / lib.tiny(argument))
     return argument <= 0.0, bounded if lib.still is None else lib.of.where(inside, argument, lib.still(bounded))

@@ -20,7 +20,7 @@ def measure(lib, clip, probs, ids):
 def slopes(lib, clip, measured, probs, ids):
     """d loss / d p."""
     total, factor, prob = measured
-    pull = slope(lib, clip, prob, prob) * (factor / total)
+    pull = slope(lib, clip, prob, prob) / total * factor
     return lib.placed(probs, ids[..., None], pull * (prob - 1.0), pull * prob)
 
 

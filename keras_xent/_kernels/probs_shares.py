@@ -14,7 +14,9 @@ def totals(lib, probs):
 
     total = lib.if_any(is_large, of_less, total, probs, is_large, total)
     factor = lib.of.where(is_large, SHRINK, lib.of.ones_like(total))
-    return lib.of.where(abs(total) < lib.tiny(total), float("inf"), total), factor
+    nothing = abs(total) < lib.tiny(total)
+    # by a quotient: numeric checks of TensorFlow object to a constant that is infinite
+    return lib.of.where(nothing, 1.0, total) / lib.of.where(nothing, 0.0, lib.of.ones_like(total)), factor
 
 
 def share(probs, total, factor):
@@ -25,7 +27,7 @@ def share(probs, total, factor):
 def reach_of(lib, clip, total, factor):
     """What a probability has to be multiplied with to be 1 where q is the least that has a slope of its own."""
     largest = 1.0 / lib.tiny(total)
-    return lib.clip(factor / total / clip.floor, -largest, largest)
+    return lib.clip(factor / clip.floor / total, -largest, largest)
 
 
 def kept(lib, clip, *rows):

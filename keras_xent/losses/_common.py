@@ -50,6 +50,7 @@ def common_quantities(y_pred, options, axis, dtype):
     Logits in half precision stay so until it is known who takes them: a kernel may read them as they are.
     """
     epsilon = options.get("epsilon")
+    y_pred = y_pred.value if isinstance(y_pred, keras.Variable) else y_pred
     space, cast = ("logits", keep_half) if options["from_logits"] else ("probs", _checks.of_dtype)
     return {
         space: cast(y_pred, dtype),
