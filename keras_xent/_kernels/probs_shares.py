@@ -16,7 +16,8 @@ def totals(lib, probs):
     factor = lib.of.where(is_large, SHRINK, lib.of.ones_like(total))
     nothing = abs(total) < lib.tiny(total)
     # by a quotient: numeric checks of TensorFlow object to a constant that is infinite
-    return lib.of.where(nothing, 1.0, total) / lib.of.where(nothing, 0.0, lib.of.ones_like(total)), factor
+    infinite = 1.0 / lib.of.where(nothing, 0.0, lib.of.ones_like(total))
+    return lib.of.where(nothing, infinite if lib.still is None else lib.still(infinite), total), factor
 
 
 def share(probs, total, factor):
